@@ -1,0 +1,65 @@
+import { parseArgs } from "node:util";
+import type { ServerName } from "./servers.ts";
+
+export interface Options {
+  readonly quick: boolean;
+  /** Numbers of the figures to run; empty means all. */
+  readonly only: readonly number[];
+  readonly servers: readonly ServerName[];
+  readonly dir: string;
+  /** Where results.json and results.md go. */
+  readonly out: string;
+  readonly port: number;
+  readonly cores: string;
+}
+
+export const usage = `Usage: npm run bench -- [options]
+
+Runs Holdfast beside distribution and nginx. A full run writes bench/results.json and
+bench/results.md; a shortened or partial one writes them to .cache/bench.
+
+  --quick           a few minutes: short loads, one round, 5,000 entries instead of 100,000
+  --only 1,5        these figures only
+  --no-peers        Holdfast alone (no ratios)
+  --servers A,B     any of holdfast, distribution, nginx
+  --dir DIR         where the servers keep their data (default .cache); on a real disk, not a tmpfs
+  --out DIR         where the results go
+  --port N          the first of the ports to use (default 22000)
+  --cores LIST      the cores that servers and clients share (default 0,1)
+`;
+
+const names: readonly ServerName[] = ["holdfast", "distribution", "nginx"];
+
+/** Options from arguments; undefined when help was asked for; throws on what it does not know. */
+export const parseOptions = (args: string[], root: string): Options | undefined => {
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string", default: "" },
+      "no-peers": { type: "boolean", default: false },
+      servers: { type: "string", default: names.join(",") },
+      dir: { type: "string", default: `${root}/.cache` },
+      out: { type: "string" },
+      port: { type: "string", default: "22000" },
+      cores: { type: "string", default: "0,1" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const wanted = values["no-peers"] ? ["holdfast"] : values.servers.split(",");
+  const unknown = wanted.find((name) => !names.some((known) => known === name));
+  if (unknown !== undefined)
+    throw new Error(`--servers: "${unknown}" is none of ${names.join(", ")}`);
+  const only = values.only.split(",").filter((id) => id !== "");
+  const full = !values.quick && only.length === 0 && wanted.length === names.length;
+  return {
+    quick: values.quick,
+    only: only.map(Number),
+    servers: names.filter((name) => wanted.includes(name)),
+    dir: values.dir,
+    out: values.out ?? `${root}/${full ? "bench" : ".cache/bench"}`,
+    port: Number(values.port),
+    cores: values.cores,
+  };
+};

@@ -1,0 +1,111 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Line, Summary, Target } from "./bench.ts";
+import type { Machine } from "./machine.ts";
+
+export interface Report {
+  readonly machine: Machine;
+  readonly quick: boolean;
+  readonly targets: readonly Target[];
+  readonly lines: readonly Line[];
+  /** Figures that could not be measured, and why. */
+  readonly broken: readonly string[];
+}
+
+type Row = readonly string[];
+
+/** A Markdown table whose columns also line up as plain text. */
+const table = (head: Row, rows: readonly Row[]): string => {
+  const widths = head.map((title, n) =>
+    Math.max(title.length, 3, ...rows.map((row) => row[n]?.length ?? 0)),
+  );
+  const render = (row: Row): string =>
+    `| ${widths.map((width, n) => (row[n] ?? "").padEnd(width)).join(" | ")} |`;
+  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`;
+  return [render(head), rule, ...rows.map(render)].join("\n");
+};
+
+/** Three significant digits, thousands separated. */
+const short = (value: number): string =>
+  value >= 1000
+    ? Math.round(value).toLocaleString("en-US")
+    : value >= 100
+      ? value.toFixed(0)
+      : value.toPrecision(3);
+
+const duration = (seconds: number): string => {
+  if (seconds >= 0.1) return `${short(seconds)} s`;
+  return seconds >= 1e-3 ? `${short(seconds * 1e3)} ms` : `${short(seconds * 1e6)} µs`;
+};
+
+const millis = (seconds: number | undefined): string =>
+  seconds === undefined ? "" : short(seconds * 1000);
+
+const figureRow = (line: Line, server: string, summary: Summary): Row => {
+  const peer = line.servers.distribution;
+  const ratio =
+    peer === undefined || server === "distribution" ? "" : short(summary.value / peer.value);
+  return [
+    `${line.figure}. ${line.name}`,
+    server,
+    `${short(summary.value)} ${line.unit}`,
+    ratio,
+    millis(summary.p50),
+    millis(summary.p99),
+    summary.cpuSeconds === 0 ? "" : summary.cpuSeconds.toFixed(2),
+    summary.cpuSeconds === 0 ? "" : `${duration(summary.cpuPerWork)}/${line.work}`,
+    short(summary.peakPss / 1e6),
+    short(summary.peakRss / 1e6),
+  ];
+};
+
+export const markdown = ({ machine, quick, targets, lines, broken }: Report): string => {
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  const targetRows = targets.map(({ figure, what, wanted, measured, ok }) => [
+    `${figure}. ${what}`,
+    wanted,
+    measured,
+    ok ? "ok" : "missed",
+  ]);
+  const lineRows = lines.flatMap((line) =>
+    Object.entries(line.servers).map(([server, summary]) => figureRow(line, server, summary)),
+  );
+  const head = [
+    "figure",
+    "server",
+    "measured",
+    "× distribution",
+    "p50 ms",
+    "p99 ms",
+    "CPU s",
+    "CPU per unit",
+    "peak PSS MB",
+    "peak RSS MB",
+  ];
+  return [
+    "# Holdfast beside its peers",
+    quick ? "A shortened run (`--quick`): its figures show that the bench works, no more.\n" : "",
+    `- ${machine.date}, commit ${machine.commit}, \`${machine.command}\``,
+    `- ${machine.cpu}; servers and clients share the cores ${machine.cores}; ${machine.memoryGb} GB; Linux ${machine.kernel}; ${machine.disk}`,
+    `- ${versions.join(", ")}`,
+    "",
+    "Servers are loaded one at a time, in alternating rounds, with the same clients and bytes; figures are medians over the rounds, CPU is the server's whole process tree over all rounds, memory its highest sum. fsync is on everywhere.",
+    "",
+    "## Targets",
+    "",
+    table(["target, Holdfast to distribution", "wanted", "measured", ""], targetRows),
+    "",
+    "## Figures",
+    "",
+    table(head, lineRows),
+    ...(broken.length === 0 ? [] : ["", "## Broken", "", ...broken.map((what) => `- ${what}`)]),
+    "",
+  ].join("\n");
+};
+
+/** Writes results.json and results.md into a directory. */
+export const writeReport = (dir: string, report: Report): void => {
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, "results.json"), `${JSON.stringify(report, undefined, 2)}\n`);
+  writeFileSync(join(dir, "results.md"), markdown(report));
+};

@@ -1,0 +1,95 @@
+/**
+ * `npm test [-- suite …]`: sets up what the suites need, runs them one after the other, and closes with a table
+ * and the line `N passed, N failed`. In CI nothing may be skipped and every suite must have run something.
+ */
+import { join } from "node:path";
+
+interface Suite {
+  readonly name: string;
+  readonly paths: readonly string[];
+  /** Seconds that one test may take. */
+  readonly patience: number;
+}
+
+const ROOT = join(import.meta.dir, "..");
+const SUITES: readonly Suite[] = [
+  { name: "unit", paths: ["./src", "./scripts", "./test/architecture.test.ts"], patience: 60 },
+  { name: "protocol", paths: ["./test/protocol"], patience: 60 },
+  { name: "conformance", paths: ["./test/conformance"], patience: 120 },
+  { name: "faults", paths: ["./test/faults"], patience: 900 },
+  { name: "adoption", paths: ["./test/adoption"], patience: 300 },
+  { name: "clients", paths: ["./test/clients"], patience: 600 },
+];
+
+interface Outcome {
+  readonly suite: string;
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly minutes: number;
+}
+
+async function run(suite: Suite): Promise<Outcome> {
+  console.log(`\n=== ${suite.name}`);
+  const started = Date.now();
+  const child = Bun.spawn(
+    [process.execPath, "test", "--timeout", `${suite.patience * 1000}`, ...suite.paths],
+    { cwd: ROOT, stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+  );
+  const [out, err] = await Promise.all([tee(child.stdout), tee(child.stderr)]);
+  const code = await child.exited;
+  const text = `${out}\n${err}`;
+  const count = (word: string): number =>
+    [...text.matchAll(new RegExp(`^ *(\\d+) ${word}$`, "gm"))].reduce(
+      (n, m) => n + Number(m[1]),
+      0,
+    );
+  const [passed, reported, skipped] = [count("pass"), count("fail"), count("skip")];
+  // A runner that died, or found nothing, has not passed.
+  const broken = (code !== 0 && reported === 0) || passed + reported + skipped === 0;
+  const failed = reported + (broken ? 1 : 0);
+  return { suite: suite.name, passed, failed, skipped, minutes: (Date.now() - started) / 60_000 };
+}
+
+/** Shows a stream as it comes and keeps it. */
+async function tee(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of stream) {
+    process.stdout.write(chunk);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text;
+}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !SUITES.some((suite) => suite.name === name));
+if (unknown.length > 0) {
+  console.error(
+    `unknown suite ${unknown.join(", ")}; there are ${SUITES.map((s) => s.name).join(", ")}`,
+  );
+  process.exit(2);
+}
+const setup = Bun.spawnSync(["bash", join(ROOT, "scripts/setup.sh")], {
+  stdio: ["ignore", "inherit", "inherit"],
+});
+if (setup.exitCode !== 0) process.exit(setup.exitCode);
+
+const outcomes: Outcome[] = [];
+for (const suite of SUITES) {
+  if (wanted.length === 0 || wanted.includes(suite.name)) outcomes.push(await run(suite));
+}
+
+const sum = (pick: (outcome: Outcome) => number): number =>
+  outcomes.reduce((n, o) => n + pick(o), 0);
+const strict = process.env["CI"] !== undefined;
+const skipped = sum((o) => o.skipped);
+const failed = sum((o) => o.failed) + (strict ? skipped : 0);
+console.log("\nsuite         passed  failed  skipped  minutes");
+for (const o of outcomes) {
+  const cells = [o.passed, o.failed, o.skipped].map((n) => String(n).padStart(7)).join(" ");
+  console.log(`${o.suite.padEnd(12)} ${cells} ${o.minutes.toFixed(1).padStart(8)}`);
+}
+if (strict && skipped > 0) console.log(`${skipped} tests were skipped; in CI that is a failure`);
+console.log(`\n${sum((o) => o.passed)} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,31 @@
+/** What parent and worker say to each other (IPC of Bun.spawn). */
+import type { Snapshot } from "../base/metrics.ts";
+import type { Config } from "../config/config.ts";
+import type { Certificate } from "../http/server.ts";
+import type { Address } from "./port.ts";
+
+/** Everything a worker needs to know; it reads no configuration itself. */
+export interface WorkerStart {
+  /** 1 to `config.workers`; a replacement takes over the number. */
+  readonly worker: number;
+  readonly config: Config;
+  /** As `config.listen`, with real ports. */
+  readonly listen: readonly Address[];
+  readonly certificate: Certificate | undefined;
+  /** Path of the unix socket of the metadata writer. */
+  readonly writerSocket: string;
+}
+
+export type ToWorker =
+  | { readonly type: "start"; readonly start: WorkerStart }
+  | { readonly type: "certificate"; readonly certificate: Certificate }
+  /** Ask for a snapshot. */
+  | { readonly type: "metrics" }
+  /** Finish what is under way, within `timeout` ms, and end. */
+  | { readonly type: "drain"; readonly timeout: number };
+
+export type FromWorker =
+  | { readonly type: "ready" }
+  /** The worker cannot start and ends; `reason` is a sentence. */
+  | { readonly type: "failed"; readonly reason: string }
+  | { readonly type: "metrics"; readonly snapshot: Snapshot };

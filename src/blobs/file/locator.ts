@@ -1,0 +1,42 @@
+/**
+ * Names below the data directory. A blob of ours is `blobs/<algorithm>/<first two hex>/<hex>.<8 random>`;
+ * one of an adopted distribution directory is `docker/registry/v2/blobs/<algorithm>/<first two hex>/<hex>/data`.
+ * Nothing else is a locator, so no text from outside can name another file.
+ */
+import { randomBytes } from "node:crypto";
+import { algorithmOf, encodedOf, type Digest } from "../../oci/digest.ts";
+import type { Locator } from "../port.ts";
+
+export const BLOBS = "blobs";
+export const UPLOADS = "uploads";
+
+const HEX = "(?:sha256/(?=[0-9a-f]{2}/[0-9a-f]{64}\\b)|sha512/(?=[0-9a-f]{2}/[0-9a-f]{128}\\b))";
+const OURS = new RegExp(`^blobs/${HEX}([0-9a-f]{2})/\\1[0-9a-f]+\\.[a-z2-7]{8}$`);
+const ADOPTED = new RegExp(`^docker/registry/v2/blobs/${HEX}([0-9a-f]{2})/\\1[0-9a-f]+/data$`);
+const UPLOAD_ID = /^[A-Za-z0-9_-]{1,64}$/;
+const BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
+
+/** A fresh locator: 40 random bits tell the uploads of one digest apart. */
+export function newLocator(digest: Digest): Locator {
+  const hex = encodedOf(digest);
+  return `${BLOBS}/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}.${randomName()}` as Locator;
+}
+
+/** Eight characters of base32. */
+export function randomName(): string {
+  let name = "";
+  for (const byte of randomBytes(8)) name += BASE32.charAt(byte & 31);
+  return name;
+}
+
+export function isOwnLocator(text: string): text is Locator {
+  return OURS.test(text);
+}
+
+export function isAdoptedLocator(text: string): text is Locator {
+  return ADOPTED.test(text);
+}
+
+export function isUploadId(text: string): boolean {
+  return UPLOAD_ID.test(text);
+}

@@ -1,0 +1,69 @@
+/** Storing a small blob whole. */
+import fs from "node:fs";
+import { fsync } from "../../base/fsync.ts";
+import { nameFile, openUnnamed } from "../../base/unnamed-file.ts";
+import { writeWhole, writeWholeAsync } from "../../base/whole-io.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { Locator } from "../port.ts";
+import { uploadPath, type Layout } from "./layout.ts";
+import { randomName } from "./locator.ts";
+import { FILE_MODE, SMALL } from "./upload.ts";
+
+const { O_RDWR, O_CREAT, O_EXCL } = fs.constants;
+
+/** Writes a new file and makes it durable under a locator of its own. Leaves nothing where it fails. */
+export async function putFile(layout: Layout, digest: Digest, bytes: Uint8Array): Promise<Locator> {
+  return (await putUnnamed(layout, digest, bytes)) ?? (await putRenamed(layout, digest, bytes));
+}
+
+/** A file that has no name before it is written; `undefined` where the system cannot do that. */
+function putUnnamed(
+  layout: Layout,
+  digest: Digest,
+  bytes: Uint8Array,
+): Promise<Locator | undefined> {
+  return layout.create(digest, async (path, directory) => {
+    const fd = openUnnamed(directory, FILE_MODE);
+    if (fd === undefined) return undefined;
+    let named = false;
+    try {
+      await write(fd, bytes);
+      named = nameFile(fd, path);
+    } finally {
+      if (!named) fs.closeSync(fd);
+    }
+    if (!named) return undefined;
+    return async () => {
+      try {
+        await fsync(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
+    };
+  });
+}
+
+async function putRenamed(layout: Layout, digest: Digest, bytes: Uint8Array): Promise<Locator> {
+  // It has the name of an upload, so that what a crash leaves is purged like one.
+  const temporary = uploadPath(`put-${randomName()}${randomName()}`);
+  const path = layout.path(temporary);
+  try {
+    const fd = fs.openSync(path, O_RDWR | O_CREAT | O_EXCL, FILE_MODE);
+    try {
+      await write(fd, bytes);
+      await fsync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    return await layout.place(temporary, digest);
+  } catch (error) {
+    fs.rmSync(path, { force: true });
+    throw error;
+  }
+}
+
+async function write(fd: number, bytes: Uint8Array): Promise<void> {
+  // For small files the call itself is quicker than the way to another thread; fsync never is.
+  if (bytes.byteLength <= SMALL) writeWhole(fd, bytes, 0);
+  else await writeWholeAsync(fd, bytes, 0);
+}

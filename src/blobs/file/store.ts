@@ -1,0 +1,168 @@
+/** The BlobStore on plain files: write → fsync → name among the blobs → fsync of the directory. */
+import fs from "node:fs";
+import { resolve } from "node:path";
+import { close } from "../../base/fsync.ts";
+import { tryLock } from "../../base/flock.ts";
+import { readWhole, readWholeAsync } from "../../base/whole-io.ts";
+import type { Algorithm, Digest } from "../../oci/digest.ts";
+import {
+  BlobStoreUnavailable,
+  UploadBusy,
+  type BlobBody,
+  type BlobStore,
+  type BlobUpload,
+  type ByteRange,
+  type ListedBlob,
+  type Locator,
+  type StoredBlob,
+} from "../port.ts";
+import { codeOf, guarded } from "./errors.ts";
+import { HashThread } from "./hash-thread.ts";
+import { Layout, uploadPath } from "./layout.ts";
+import { listBlobs, listUploads } from "./listing.ts";
+import { putFile } from "./put.ts";
+import { FILE_MODE, FileUpload, SMALL } from "./upload.ts";
+
+export interface FileStoreOptions {
+  /** The data directory, made where it is missing. */
+  readonly directory: string;
+}
+
+/** Opens the store. Throws `BlobStoreUnavailable` with the remedy where the directory cannot be written. */
+export async function openFileStore({ directory }: FileStoreOptions): Promise<BlobStore> {
+  return new FileStore(await Layout.open(resolve(directory)));
+}
+
+const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
+
+class FileStore implements BlobStore {
+  readonly #layout: Layout;
+  readonly #thread = new HashThread();
+
+  constructor(layout: Layout) {
+    this.#layout = layout;
+  }
+
+  stat(locator: Locator): Promise<number | undefined> {
+    return guarded(() => this.#layout.find(locator)?.size);
+  }
+
+  open(locator: Locator, size: number, range?: ByteRange): Promise<BlobBody | undefined> {
+    return guarded(() => {
+      const found = this.#layout.find(locator);
+      if (found?.size !== size) return undefined;
+      const file = Bun.file(found.path);
+      return range ? file.slice(range.start, range.end + 1) : file;
+    });
+  }
+
+  read(locator: Locator, size: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return guarded(async () => {
+      const found = this.#layout.find(locator);
+      if (found?.size !== size) return undefined;
+      const fd = openIfThere(found.path, O_RDONLY | O_NOFOLLOW);
+      if (fd === undefined) return undefined;
+      try {
+        return size <= SMALL ? readWhole(fd, size) : await readWholeAsync(fd, size);
+      } finally {
+        fs.closeSync(fd);
+      }
+    });
+  }
+
+  put(digest: Digest, bytes: Uint8Array<ArrayBuffer>): Promise<StoredBlob> {
+    return guarded(async () => {
+      const locator = await putFile(this.#layout, digest, bytes);
+      return { locator, size: bytes.byteLength };
+    });
+  }
+
+  upload(id: string, algorithm: Algorithm): Promise<BlobUpload> {
+    return guarded(() => {
+      this.#layout.requireSame();
+      const fd = this.#hold(id, O_RDWR | O_CREAT);
+      if (fd === undefined) throw new BlobStoreUnavailable(`upload ${id} cannot be created`);
+      const { size } = fs.fstatSync(fd);
+      return new FileUpload({ id, fd, size, algorithm }, this.#layout, this.#thread);
+    });
+  }
+
+  uploadSize(id: string): Promise<number | undefined> {
+    return guarded(() => {
+      const path = this.#layout.path(uploadPath(id));
+      const stats = fs.lstatSync(path, { throwIfNoEntry: false });
+      return stats?.isFile() && stats.size > 0 ? stats.size : undefined;
+    });
+  }
+
+  discard(id: string): Promise<void> {
+    return guarded(async () => {
+      const fd = this.#hold(id, O_RDWR);
+      if (fd === undefined) return;
+      try {
+        await fs.promises.unlink(this.#layout.path(uploadPath(id)));
+      } finally {
+        await close(fd);
+      }
+    });
+  }
+
+  uploads(): AsyncIterable<{ readonly id: string; readonly modified: number }> {
+    return listUploads(this.#layout);
+  }
+
+  list(after?: Locator): AsyncIterable<ListedBlob> {
+    return listBlobs(this.#layout, after ?? "");
+  }
+
+  delete(locator: Locator): Promise<void> {
+    return guarded(() => this.#layout.remove(locator));
+  }
+
+  space(): Promise<{ readonly free: number; readonly total: number }> {
+    return guarded(async () => {
+      this.#layout.requireSame();
+      const { bavail, blocks, bsize } = await fs.promises.statfs(this.#layout.root);
+      return { free: bavail * bsize, total: blocks * bsize };
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#thread.close();
+    this.#layout.close();
+  }
+
+  /** Opens and locks an upload's file; `undefined` when there is none and `flags` make none. */
+  #hold(id: string, flags: number): number | undefined {
+    const path = this.#layout.path(uploadPath(id));
+    for (;;) {
+      const fd = openIfThere(path, flags | O_NOFOLLOW | O_NONBLOCK);
+      if (fd === undefined) return undefined;
+      let isHeld = false;
+      try {
+        if (!tryLock(fd)) throw new UploadBusy(`upload ${id} is in use by another request`);
+        // An earlier holder may have moved or removed the file between our open and our lock.
+        isHeld = isStillAt(path, fd);
+        if (isHeld) return fd;
+      } finally {
+        if (!isHeld) fs.closeSync(fd);
+      }
+    }
+  }
+}
+
+function openIfThere(path: string, flags: number): number | undefined {
+  try {
+    return fs.openSync(path, flags, FILE_MODE);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function isStillAt(path: string, fd: number): boolean {
+  const opened = fs.fstatSync(fd, { bigint: true });
+  if (!opened.isFile()) throw new Error(`${path} is not a regular file`);
+  const named = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return named?.ino === opened.ino && named.dev === opened.dev;
+}

@@ -1,0 +1,206 @@
+import { writeSync } from "node:fs";
+import { Presets, SingleBar } from "cli-progress";
+import { Command, Option } from "commander";
+import type { OpenControl } from "../app/adoption-client.ts";
+import type { FinishEvent } from "../registry/adopt-finish.ts";
+import type { AdoptionStatus } from "../registry/adopt-records.ts";
+import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
+
+const help = `
+\`holdfast serve\` on the data directory of distribution (docker-registry) takes over what is there, without copying
+it and without changing it. This command looks at that and, when you are sure, ends it.
+
+Examples:
+  holdfast adopt --data /var/lib/registry
+      How far it is, what was left out and why. Also: --status.
+  holdfast adopt --finish --dry-run --data /var/lib/registry
+      What is still to be done before the old directory can go, and what would go with it.
+  holdfast adopt --finish --data /var/lib/registry
+      Checks every blob that nobody has read yet, gives each a place among Holdfast's own (a hard link: no space, no
+      copy), then removes docker/registry/v2. Interrupt it at any time and run it again. Distribution cannot serve
+      the directory afterwards.
+
+It works while the server runs, through admin.sock in the data directory, and while it does not.
+
+Exit codes: 0 done, 1 not done (the last line says why), 2 the flags or the configuration cannot be used.`;
+
+interface AdoptOptions extends ConfigOptions {
+  readonly status?: boolean;
+  readonly finish?: boolean;
+  readonly dryRun?: boolean;
+  readonly dropDamaged?: boolean;
+}
+
+/** Seconds between lines of progress where there is no terminal. */
+const LINE_MS = 5000;
+
+/** `holdfast adopt`: what became of a distribution directory, and the end of it. */
+export function adoptCommand(): Command {
+  const command = new Command("adopt")
+    .description("look at, and end, the adoption of a distribution directory")
+    .addOption(new Option("--status", "say how far it is (the default)").conflicts("finish"))
+    .option("--finish", "take over every blob for good and remove the old directory")
+    .option("--dry-run", "with --finish: only say what there is to do")
+    .option(
+      "--drop-damaged",
+      "with --finish: give up blobs whose bytes are not what their digest names",
+    )
+    .addHelpText("after", help);
+  return addConfigFlags(command, ["data"]).action(async (all: AdoptOptions) => {
+    const { status: _, finish = false, dryRun = false, dropDamaged = false, ...options } = all;
+    if (!finish && (dryRun || dropDamaged))
+      command.error("error: --dry-run and --drop-damaged go with --finish", { exitCode: 2 });
+    const { config } = configFromFlags(options, process.env);
+    const [{ openAdoption }, { StartError }] = await Promise.all([
+      import("../app/adoption-client.ts"),
+      import("../app/start-error.ts"),
+    ]);
+    let code: number;
+    try {
+      await using control = await openAdoption(config);
+      code = finish
+        ? await runFinish(control, { dryRun, dropDamaged })
+        : showStatus(await control.status(), config.data);
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      writeSync(2, `holdfast: ${error.message}\n`);
+      code = 1;
+    }
+    process.exit(code);
+  });
+}
+
+function say(line: string): void {
+  writeSync(1, `${line}\n`);
+}
+
+function showStatus(status: AdoptionStatus | undefined, data: string): number {
+  if (status === undefined) {
+    say(
+      `Nothing was ever taken over in ${data}; \`holdfast serve\` does it where docker/registry/v2 is there.`,
+    );
+    return 0;
+  }
+  const { phase, repositories, adopted, manifests, tags, layers, blobs, flaws } = status;
+  say(`phase         ${phase}${PHASES[phase]}`);
+  say(
+    `repositories  ${adopted} of ${phase === "listing" ? "a number not known yet" : repositories}`,
+  );
+  say(`manifests     ${manifests}`);
+  say(`tags          ${tags}`);
+  say(`blob links    ${layers}`);
+  if (blobs) {
+    const { foreign, bytes, unverified } = blobs;
+    say(`foreign blobs ${foreign} (${size(bytes)}), ${unverified} of them not read yet`);
+  }
+  const counts = Object.entries(flaws.counts);
+  say(`left out      ${counts.reduce((sum, [, count]) => sum + count, 0)}`);
+  for (const [kind, count] of counts) say(`  ${count} × ${kind}`);
+  for (const { kind, where, reason } of flaws.examples) {
+    say(`  - ${kind}: ${where}${reason === undefined ? "" : ` (${reason})`}`);
+  }
+  return 0;
+}
+
+const PHASES = {
+  listing: " (naming the repositories; the server goes on with it)",
+  indexing: " (taking over repositories; the server goes on with it)",
+  done: " (all is taken over; the old directory is as it was)",
+  finished: " (the old directory is gone)",
+} as const;
+
+async function runFinish(
+  control: OpenControl,
+  request: { readonly dryRun: boolean; readonly dropDamaged: boolean },
+): Promise<number> {
+  const ending = new AbortController();
+  process.once("SIGINT", () => ending.abort());
+  process.once("SIGTERM", () => ending.abort());
+  const view = process.stderr.isTTY ? new BarView() : new LineView();
+  try {
+    for await (const event of control.finish(request, ending.signal)) {
+      if (event.type === "plan") showPlan(event);
+      else if (event.type === "progress") view.show(event);
+      else if (event.type === "removing") {
+        view.end();
+        say("All blobs are taken over; the old directory is being removed.");
+      } else if (event.type === "damaged") {
+        say(`damaged: ${event.digest}: ${event.problem}${event.dropped ? "; given up" : ""}`);
+      } else {
+        view.end();
+        say(
+          event.removed ? "Done: the old directory is gone." : `Not done: ${event.reason ?? ""}.`,
+        );
+        return event.removed || request.dryRun ? 0 : 1;
+      }
+    }
+  } catch (error) {
+    view.end();
+    if (!ending.signal.aborted) {
+      const reason = error instanceof Error ? error.message : String(error);
+      say(`Not done: ${reason}; run it again to go on.`);
+      return 1;
+    }
+  }
+  view.end();
+  say("Not done: it was interrupted; run it again to go on.");
+  return 1;
+}
+
+function showPlan(plan: Extract<FinishEvent, { type: "plan" }>): void {
+  say(
+    `${plan.foreign} blobs (${size(plan.bytes)}) are to be taken over, ${plan.unverified} of them to be read first.`,
+  );
+  if (plan.unreferenced > 0) {
+    say(
+      `${plan.unreferenced} more (${size(plan.unreferencedBytes)}) belong to nothing that was taken over: they go with the old directory.`,
+    );
+  }
+}
+
+type Progress = Extract<FinishEvent, { type: "progress" }>;
+
+interface View {
+  show(progress: Progress): void;
+  end(): void;
+}
+
+class BarView implements View {
+  readonly #bar = new SingleBar(
+    { format: "{bar} {percentage}% | {blobs} blobs | {duration_formatted}, {eta_formatted} left" },
+    Presets.shades_classic,
+  );
+  #started = false;
+
+  show({ blobs, bytes, totalBytes }: Progress): void {
+    if (!this.#started) this.#bar.start(totalBytes, 0, { blobs: 0 });
+    this.#started = true;
+    this.#bar.update(bytes, { blobs });
+  }
+
+  end(): void {
+    if (this.#started) this.#bar.stop();
+    this.#started = false;
+  }
+}
+
+class LineView implements View {
+  #at = performance.now();
+
+  show({ blobs, bytes, total, totalBytes }: Progress): void {
+    const now = performance.now();
+    if (now - this.#at < LINE_MS && blobs !== total) return;
+    this.#at = now;
+    say(`${blobs} of ${total} blobs, ${size(bytes)} of ${size(totalBytes)}`);
+  }
+
+  end(): void {}
+}
+
+/** Bytes as people read them. */
+function size(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let [value, unit] = [bytes, 0];
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ""}`;
+}

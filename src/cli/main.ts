@@ -1,0 +1,40 @@
+/** `holdfast`: the commands, and what they say when they fail. */
+import { Command } from "commander";
+import manifest from "../../package.json" with { type: "json" };
+import { adoptCommand } from "./adopt.ts";
+import { configCommand } from "./config.ts";
+import { serveCommand } from "./serve.ts";
+
+const help = `
+Start here:
+  holdfast serve                          listens on :5000, keeps its data in ./data
+  docker tag alpine localhost:5000/alpine
+  docker push localhost:5000/alpine
+
+\`holdfast COMMAND --help\` explains each command with examples.`;
+
+/** `argv` as in `process.argv`. */
+export async function run(argv: readonly string[]): Promise<void> {
+  const program = new Command("holdfast")
+    .description("An OCI container registry that keeps what it is given.")
+    .version(manifest.version, "--version", "print the version")
+    .addHelpText("after", help)
+    .showHelpAfterError("(holdfast --help explains the commands)")
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
+  program
+    .addCommand(serveCommand(manifest.version))
+    .addCommand(adoptCommand())
+    .addCommand(configCommand());
+  inherit(program, program.name());
+  await program.parseAsync(argv);
+}
+
+/** commander hands settings down only to the commands that it makes itself. */
+function inherit(parent: Command, path: string): void {
+  for (const child of parent.commands) {
+    child.copyInheritedSettings(parent);
+    const name = `${path} ${child.name()}`;
+    child.showHelpAfterError(`(${name} --help explains its flags)`);
+    inherit(child, name);
+  }
+}

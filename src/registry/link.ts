@@ -1,0 +1,130 @@
+/** Giving a repository the right to show a blob: after an upload, or by mounting it from another repository. */
+import type { StoredBlob } from "../blobs/port.ts";
+import { keys, lastPart } from "../meta/keys.ts";
+import type { Entry } from "../meta/port.ts";
+import { decode, encode, type BlobRecord, type LinkRecord } from "./records.ts";
+import type { Digest } from "../oci/digest.ts";
+import { parseName, type RepositoryName } from "../oci/name.ts";
+import { holdsBytes, IncomingBytes, tidy } from "./bytes.ts";
+import { commitPlan, expectation, type Caller, type Context } from "./context.ts";
+import { isLive, joinRepository } from "./repository.ts";
+
+/** Repositories looked through for a mount that names no source. */
+const MOUNT_SOURCES_MAX = 100;
+
+/** Whether the repository shows the blob and its bytes are there. */
+export async function hasBlob(
+  ctx: Context,
+  name: RepositoryName,
+  digest: Digest,
+): Promise<boolean> {
+  const { entries } = await ctx.meta.get([
+    keys.repository(name),
+    keys.link(digest, name),
+    keys.blob(digest),
+  ]);
+  const live = isLive(decode<LinkRecord>(entries[1])?.value, entries[0]);
+  return live && holdsBytes(ctx, decode<BlobRecord>(entries[2]));
+}
+
+/**
+ * Links a blob into the repository. Its bytes are stored already, or `bytes` stores them, and is asked to only
+ * while none that were checked are held. The record of the upload session goes in the same commit.
+ */
+export async function linkBlob(
+  ctx: Context,
+  name: RepositoryName,
+  digest: Digest,
+  bytes: StoredBlob | (() => Promise<StoredBlob>),
+  session?: string,
+): Promise<void> {
+  const [blobKey, linkKey, repositoryKey] = [
+    keys.blob(digest),
+    keys.link(digest, name),
+    keys.repository(name),
+  ];
+  const incoming = new IncomingBytes(ctx, digest, bytes);
+  const abandoned = await commitPlan(ctx.meta, async () => {
+    const { entries } = await ctx.meta.get([blobKey, linkKey, repositoryKey]);
+    const settled = await incoming.settle(entries[0]);
+    const join = joinRepository(ctx, name, entries[2]);
+    const put = [...join.put, ...settled.put];
+    const expect = [...join.expect, ...settled.expect];
+    if (!settled.kept || !isLive(decode<LinkRecord>(entries[1])?.value, entries[2])) {
+      expect.push(expectation(linkKey, entries[1]));
+      put.push({ key: linkKey, value: linkRecord(ctx, join.incarnation) });
+    }
+    const gone = session === undefined ? [] : [keys.upload(session)];
+    if (put.length === 0 && gone.length === 0) return { result: undefined };
+    return { commit: { expect, put, delete: gone }, result: settled.loser };
+  });
+  await tidy(ctx, abandoned);
+}
+
+/**
+ * Mounts a blob from `from`, or, when that is undefined, from any repository the caller may pull
+ * (distribution-spec §Mounting a blob from another repository). False when there is no such source.
+ */
+export async function mountBlob(
+  ctx: Context,
+  caller: Caller,
+  name: RepositoryName,
+  digest: Digest,
+  from: RepositoryName | undefined,
+): Promise<boolean> {
+  const sources = from === undefined ? await sourcesOf(ctx, digest) : [from];
+  for (const source of sources) {
+    if (caller.may("pull", source) && (await mountFrom(ctx, name, digest, source))) return true;
+  }
+  return false;
+}
+
+async function sourcesOf(ctx: Context, digest: Digest): Promise<RepositoryName[]> {
+  const { entries } = await ctx.meta.scan({
+    prefix: keys.links(digest),
+    limit: MOUNT_SOURCES_MAX,
+  });
+  return entries.map((entry) => parseName(lastPart(entry.key))).filter((n) => n !== undefined);
+}
+
+async function mountFrom(
+  ctx: Context,
+  name: RepositoryName,
+  digest: Digest,
+  source: RepositoryName,
+): Promise<boolean> {
+  return commitPlan(ctx.meta, async () => {
+    const wanted = [
+      keys.repository(source),
+      keys.link(digest, source),
+      keys.blob(digest),
+      keys.repository(name),
+      keys.link(digest, name),
+    ];
+    const { entries } = await ctx.meta.get(wanted);
+    const [sourceEntry, sourceLink, blobEntry, repository, link] = entries;
+    const blob = decode<BlobRecord>(blobEntry);
+    if (!isLive(decode<LinkRecord>(sourceLink)?.value, sourceEntry)) return { result: false };
+    if (!(await holdsBytes(ctx, blob))) return { result: false };
+    if (isLive(decode<LinkRecord>(link)?.value, repository)) return { result: true };
+
+    const join = joinRepository(ctx, name, repository);
+    const linkKey = keys.link(digest, name);
+    const expected: [string, Entry | undefined][] = [
+      [keys.link(digest, source), sourceLink],
+      [keys.blob(digest), blobEntry],
+      [linkKey, link],
+    ];
+    return {
+      commit: {
+        expect: [...join.expect, ...expected.map(([key, entry]) => expectation(key, entry))],
+        put: [...join.put, { key: linkKey, value: linkRecord(ctx, join.incarnation) }],
+      },
+      result: true,
+    };
+  });
+}
+
+function linkRecord(ctx: Context, incarnation: string): string {
+  return encode({ incarnation, at: ctx.clock.now() } satisfies LinkRecord);
+}

@@ -1,0 +1,11 @@
+export const OCTETS = "application/octet-stream";
+export const CONFIG = "application/vnd.oci.image.config.v1+json";
+export const IMAGE = "application/vnd.oci.image.manifest.v1+json";
+export const INDEX = "application/vnd.oci.image.index.v1+json";
+export const LAYER = "application/vnd.oci.image.layer.v1.tar";
+export const LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip";
+export const LAYER_WITHHELD = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+export const LAYER_WITHHELD_GZIP = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+export const EMPTY = "application/vnd.oci.empty.v1+json";
+export const EXAMPLE_1 = "application/vnd.example.oci.conformance.v1";
+export const EXAMPLE_2 = "application/vnd.example.oci.conformance.v2";

@@ -1,0 +1,121 @@
+import { expect, test } from "bun:test";
+import { truncateSync, writeFileSync } from "node:fs";
+import { keys } from "../../src/meta/keys.ts";
+import type { BlobRecord } from "../../src/registry/records.ts";
+import { openInProcess, type InProcess } from "../support/in-process.ts";
+import { bytesOf, digestOf, EMPTY_JSON } from "./support/content.ts";
+import { expectError } from "./support/errors.ts";
+import { openSession, patch, pushBlob, pushImage, pushManifest, put } from "./support/requests.ts";
+import { fileOf, loseBytes } from "./support/stores.ts";
+
+async function headOf({ handle }: InProcess, path: string): Promise<number> {
+  return (await handle(path, { method: "HEAD" })).status;
+}
+
+/** Above 64 KiB nothing is kept in memory. */
+for (const size of [100, 200_000]) {
+  for (const pulled of [false, true]) {
+    test(`a ${pulled ? "pulled " : ""}blob of ${size} bytes that is lost on disk is missing to HEAD, and a push brings it back`, async () => {
+      await using registry = await openInProcess();
+      const content = bytesOf(size);
+      const digest = await pushBlob(registry.handle, "a", content);
+      const path = `/v2/a/blobs/${digest}`;
+      if (pulled) await (await registry.handle(path)).arrayBuffer();
+      await loseBytes(registry, digest);
+      // A client that is told "exists" would never send it again.
+      expect(await headOf(registry, path)).toBe(404);
+      expect(registry.alarms.length).toBeGreaterThan(0);
+      await pushBlob(registry.handle, "a", content);
+      expect(await headOf(registry, path)).toBe(200);
+      const got = await registry.handle(path);
+      expect(new Uint8Array(await got.arrayBuffer())).toEqual(content);
+      expect(Bun.file(await fileOf(registry, digest)).size).toBe(size);
+    });
+  }
+
+  test(`a blob of ${size} bytes that was lost is brought back by a chunked push`, async () => {
+    await using registry = await openInProcess();
+    const content = bytesOf(size);
+    const digest = await pushBlob(registry.handle, "a", content);
+    await loseBytes(registry, digest);
+    const location = await openSession(registry.handle, "a");
+    await patch(registry.handle, location, content);
+    expect((await put(registry.handle, `${location}?digest=${digest}`, "")).status).toBe(201);
+    expect(await headOf(registry, `/v2/a/blobs/${digest}`)).toBe(200);
+  });
+
+  test(`a blob of ${size} bytes that was cut short on disk is not served, and a push brings it back`, async () => {
+    await using registry = await openInProcess();
+    const content = bytesOf(size);
+    const digest = await pushBlob(registry.handle, "a", content);
+    truncateSync(await fileOf(registry, digest), size - 1);
+    const path = `/v2/a/blobs/${digest}`;
+    await expectError(await registry.handle(path), 404, "BLOB_UNKNOWN");
+    expect(await headOf(registry, path)).toBe(404);
+    await pushBlob(registry.handle, "a", content);
+    expect((await registry.handle(path)).status).toBe(200);
+  });
+
+  test(`unverified bytes of a blob of ${size} bytes are checked before they are served`, async () => {
+    await using registry = await openInProcess();
+    for (const wrong of [false, true]) {
+      const content = bytesOf(size, wrong ? 2 : 3);
+      const digest = await pushBlob(registry.handle, "a", content);
+      await markUnverified(registry, digest);
+      if (wrong) writeFileSync(await fileOf(registry, digest), bytesOf(size, 4));
+      const path = `/v2/a/blobs/${digest}`;
+      const got = await registry.handle(path);
+      if (wrong) await expectError(got, 404, "BLOB_UNKNOWN");
+      else expect(new Uint8Array(await got.arrayBuffer())).toEqual(content);
+      const { value } = await recordOf(registry, digest);
+      expect(value.verified).toBe(!wrong);
+      await pushBlob(registry.handle, "a", content);
+      expect((await registry.handle(path)).status).toBe(200);
+    }
+  });
+}
+
+for (const pulled of [false, true]) {
+  test(`a ${pulled ? "pulled " : ""}manifest that is lost on disk is missing to HEAD, and a push brings it and its tags back`, async () => {
+    await using registry = await openInProcess();
+    const { digest, text } = await pushImage(registry.handle, "a", "v1");
+    if (pulled) await (await registry.handle("/v2/a/manifests/v1")).text();
+    await loseBytes(registry, digest);
+    for (const reference of ["v1", digest]) {
+      expect(await headOf(registry, `/v2/a/manifests/${reference}`)).toBe(404);
+    }
+    await pushManifest(registry.handle, "a", digest, text);
+    for (const reference of ["v1", digest]) {
+      expect(await headOf(registry, `/v2/a/manifests/${reference}`)).toBe(200);
+      const got = await registry.handle(`/v2/a/manifests/${reference}`);
+      expect(await got.text()).toBe(text);
+    }
+  });
+}
+
+test("a repeated closing PUT for a blob whose bytes are lost is not taken for a success", async () => {
+  await using registry = await openInProcess();
+  const location = await openSession(registry.handle, "a");
+  const path = `${location}?digest=${digestOf("content")}`;
+  await put(registry.handle, path, "content");
+  await loseBytes(registry, digestOf("content"));
+  await expectError(await put(registry.handle, path, ""), 400, "DIGEST_INVALID");
+  expect(await headOf(registry, `/v2/a/blobs/${digestOf(EMPTY_JSON)}`)).toBe(404);
+});
+
+async function recordOf(
+  { meta }: InProcess,
+  digest: string,
+): Promise<{ readonly value: BlobRecord; readonly version: number }> {
+  const { entries } = await meta.get([keys.blob(digest)]);
+  const entry = entries[0];
+  if (entry === undefined) throw new Error(`no record of ${digest}`);
+  return { value: JSON.parse(entry.value) as BlobRecord, version: entry.version };
+}
+
+/** As a blob stands that was taken over from another registry without reading it. */
+async function markUnverified(registry: InProcess, digest: string): Promise<void> {
+  const { value } = await recordOf(registry, digest);
+  const unverified = JSON.stringify({ ...value, verified: false });
+  await registry.meta.commit({ put: [{ key: keys.blob(digest), value: unverified }] });
+}

@@ -1,0 +1,104 @@
+/** What a test puts between the registry and its stores, and reads of them. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "../../../src/base/clock.ts";
+import type { BlobStore } from "../../../src/blobs/port.ts";
+import type { Commit, CommitResult, MetaStore } from "../../../src/meta/port.ts";
+import { keys } from "../../../src/meta/keys.ts";
+import type { BlobRecord } from "../../../src/registry/records.ts";
+
+/** A clock that stands until it is moved. */
+export class TestClock implements Clock {
+  #time = Date.now();
+  now(): number {
+    return this.#time;
+  }
+  advance(ms: number): void {
+    this.#time += ms;
+  }
+}
+
+/** How often something that has to be fsynced was asked for. */
+export class Writes {
+  #count = 0;
+  get count(): number {
+    return this.#count;
+  }
+
+  readonly meta = (inner: MetaStore): MetaStore =>
+    interceptCommits(inner, async (commit) => {
+      this.#count++;
+      return inner.commit(commit);
+    });
+
+  readonly blobs = (inner: BlobStore): BlobStore => ({
+    ...delegateBlobs(inner),
+    put: async (digest, bytes) => {
+      this.#count++;
+      return inner.put(digest, bytes);
+    },
+    upload: async (id, algorithm) => {
+      this.#count++;
+      return inner.upload(id, algorithm);
+    },
+  });
+}
+
+export function interceptCommits(
+  inner: MetaStore,
+  commit: (commit: Commit) => Promise<CommitResult>,
+): MetaStore {
+  return {
+    get: async (wanted) => inner.get(wanted),
+    scan: async (options) => inner.scan(options),
+    commit,
+    watch: (options) => inner.watch(options),
+    operationsMax: inner.operationsMax,
+    close: async () => inner.close(),
+  };
+}
+
+function delegateBlobs(inner: BlobStore): BlobStore {
+  return {
+    stat: async (locator) => inner.stat(locator),
+    open: async (locator, size, range) => inner.open(locator, size, range),
+    read: async (locator, size) => inner.read(locator, size),
+    put: async (digest, bytes) => inner.put(digest, bytes),
+    upload: async (id, algorithm) => inner.upload(id, algorithm),
+    uploadSize: async (id) => inner.uploadSize(id),
+    discard: async (id) => inner.discard(id),
+    uploads: () => inner.uploads(),
+    list: (after) => inner.list(after),
+    delete: async (locator) => inner.delete(locator),
+    space: async () => inner.space(),
+    close: async () => inner.close(),
+  };
+}
+
+/** Keys with a prefix and their values, all of them. */
+export async function recordsOf(
+  meta: MetaStore,
+  prefix: string,
+): Promise<{ readonly key: string; readonly value: unknown }[]> {
+  const { entries } = await meta.scan({ prefix, limit: 100_000 });
+  return entries.map(({ key, value }) => ({ key, value: JSON.parse(value) as unknown }));
+}
+
+/** The file of a blob, found as the registry finds it. */
+export async function fileOf(
+  { meta, data }: { readonly meta: MetaStore; readonly data: string },
+  digest: string,
+): Promise<string> {
+  const { entries } = await meta.get([keys.blob(digest)]);
+  const record = JSON.parse(entries[0]?.value ?? "null") as BlobRecord | null;
+  if (record === null) throw new Error(`no record of ${digest}`);
+  return join(data, record.locator);
+}
+
+/** Loses the bytes of a blob, as a broken disk would. */
+export async function loseBytes(
+  stores: { readonly meta: MetaStore; readonly data: string },
+  digest: string,
+): Promise<void> {
+  rmSync(await fileOf(stores, digest));
+}
