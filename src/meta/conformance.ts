@@ -124,6 +124,17 @@ export function metaStoreConformance(name: string, open: () => Promise<Conforman
         }
       });
 
+      test("shows the same keys when only they are wanted", async () => {
+        const { b, prefix } = await prepare();
+        for (const reverse of [false, true]) {
+          const run = { prefix, limit: 5, reverse };
+          const whole = await b.scan(run);
+          const found = await b.scan({ ...run, keysOnly: true });
+          const bare = whole.entries.map(({ key }) => ({ key, value: "", version: 0 }));
+          expect(found).toEqual({ ...whole, entries: bare });
+        }
+      });
+
       test("after need not exist, nor lie in the prefix", async () => {
         const { b, prefix, sorted } = await prepare();
         const keys = async (after: string, reverse: boolean) =>

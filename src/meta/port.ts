@@ -44,6 +44,8 @@ export interface ScanOptions {
   /** Largest number of entries returned; a positive integer. */
   readonly limit: number;
   readonly reverse?: boolean;
+  /** Only the keys are wanted: values come empty and versions as `ABSENT`, which spares an engine the reading. */
+  readonly keysOnly?: boolean;
 }
 
 export interface ScanResult extends Read {

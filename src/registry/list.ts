@@ -1,5 +1,5 @@
 /** Listing tags and repositories in byte order: distribution-spec §Listing tags. */
-import { keys, lastPart } from "../meta/keys.ts";
+import { keys } from "../meta/keys.ts";
 import type { Entry } from "../meta/port.ts";
 import { decode, type ManifestRecord, type TagRecord } from "./records.ts";
 import type { RepositoryName } from "../oci/name.ts";
@@ -33,7 +33,8 @@ export async function listTags(
   const repository = entries[0];
   if (repository === undefined) throw nameUnknown(name);
   const limit = Math.min(request.limit ?? Infinity, ctx.options.limits.pageEntries);
-  const page = await fill(ctx, keys.tags(name), { ...request, limit }, async (batch) =>
+  const what = { prefix: keys.tags(name), keysOnly: false };
+  const page = await fill(ctx, what, limit, request.last, async (batch) =>
     liveTags(ctx, name, repository, batch),
   );
   return { ...page, stale: stale || page.stale };
@@ -42,23 +43,30 @@ export async function listTags(
 export async function listRepositories(ctx: Context, request: PageRequest): Promise<Page> {
   const { catalogEntries, pageEntries } = ctx.options.limits;
   const limit = Math.min(request.limit ?? catalogEntries, pageEntries);
-  return fill(ctx, keys.repositories, { ...request, limit }, async (batch) => batch);
+  return fill(
+    ctx,
+    { prefix: keys.repositories, keysOnly: true },
+    limit,
+    request.last,
+    (all) => all,
+  );
 }
 
 async function fill(
   ctx: Context,
-  prefix: string,
-  { limit, last }: { readonly limit: number; readonly last: string | undefined },
-  live: (batch: readonly Entry[]) => Promise<readonly Entry[]>,
+  what: { readonly prefix: string; readonly keysOnly: boolean },
+  limit: number,
+  last: string | undefined,
+  live: (batch: readonly Entry[]) => readonly Entry[] | Promise<readonly Entry[]>,
 ): Promise<Page> {
   const names: string[] = [];
-  let after = last === undefined ? undefined : prefix + last;
+  let after = last === undefined ? undefined : what.prefix + last;
   let more = limit > 0;
   let stale = false;
   while (more && names.length < limit) {
     const wanted = Math.min(BATCH, limit - names.length);
-    const scan = await ctx.meta.scan({ prefix, limit: wanted, ...(after ? { after } : {}) });
-    for (const entry of await live(scan.entries)) names.push(lastPart(entry.key));
+    const scan = await ctx.meta.scan({ ...what, limit: wanted, ...(after ? { after } : {}) });
+    for (const { key } of await live(scan.entries)) names.push(key.slice(what.prefix.length));
     ({ more } = scan);
     stale ||= scan.stale;
     after = scan.entries.at(-1)?.key;

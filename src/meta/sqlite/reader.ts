@@ -1,6 +1,7 @@
 /** Reads on one connection. Each is a single statement, and so a consistent snapshot with its revision. */
 import type { Database, Statement } from "bun:sqlite";
 import {
+  ABSENT,
   type Change,
   type Entry,
   type GetResult,
@@ -19,8 +20,10 @@ const LAST = "\u{10ffff}";
 export class Reader {
   readonly #revision: Statement;
   readonly #get: Statement;
-  readonly #scanUp: Statement;
-  readonly #scanDown: Statement;
+  /** By direction, and by whether only keys are wanted. */
+  readonly #scans: Readonly<
+    Record<"ASC" | "DESC", { readonly all: Statement; readonly keys: Statement }>
+  >;
   readonly #changes: Statement;
 
   constructor(database: Database) {
@@ -32,14 +35,17 @@ export class Reader {
        LEFT JOIN kv ON kv.key = asked.value WHERE s.id = 1`,
     );
     // The first row is the revision: one statement, one snapshot, and no column that every row repeats.
-    const scan = (direction: string) =>
+    const scan = (direction: string, first: string, columns: string) =>
       database.query(
-        `SELECT revision, NULL, NULL FROM store WHERE id = 1
-         UNION ALL SELECT * FROM (SELECT key, value, version FROM kv
+        `SELECT ${first} FROM store WHERE id = 1
+         UNION ALL SELECT * FROM (SELECT ${columns} FROM kv
          WHERE key >= ?1 AND key < ?2 ORDER BY key ${direction} LIMIT ?3)`,
       );
-    this.#scanUp = scan("ASC");
-    this.#scanDown = scan("DESC");
+    const scans = (direction: string) => ({
+      all: scan(direction, "revision, NULL, NULL", "key, value, version"),
+      keys: scan(direction, "revision", "key"),
+    });
+    this.#scans = { ASC: scans("ASC"), DESC: scans("DESC") };
     this.#changes = database.query(
       `SELECT s.compacted, c.revision, c.entries FROM store s
        LEFT JOIN changes c ON c.revision > ?1
@@ -63,7 +69,7 @@ export class Reader {
     return { revision: one(found)[0] as number, stale: false, entries };
   }
 
-  scan({ prefix, after, limit, reverse = false }: ScanOptions): ScanResult {
+  scan({ prefix, after, limit, reverse = false, keysOnly = false }: ScanOptions): ScanResult {
     let from = prefix;
     let to = prefix === "" ? LAST : endOf(prefix);
     if (after !== undefined) {
@@ -71,12 +77,13 @@ export class Reader {
       if (reverse) to = after < to ? after : to;
       else from = after >= from ? `${after}\0` : from;
     }
-    const found = rows(reverse ? this.#scanDown : this.#scanUp, from, to, limit + 1);
+    const scan = this.#scans[reverse ? "DESC" : "ASC"][keysOnly ? "keys" : "all"];
+    const found = rows(scan, from, to, limit + 1);
     const revision = one(found)[0] as number;
     const count = Math.min(limit, found.length - 1);
     const entries: Entry[] = [];
     for (let at = 1; at <= count; at++) {
-      const [key, value, version] = found[at] as readonly [string, string, number];
+      const [key, value = "", version = ABSENT] = found[at] as readonly [string, string?, number?];
       entries.push({ key, value, version });
     }
     return { revision, stale: false, entries, more: found.length - 1 > limit };
