@@ -17,11 +17,10 @@ const answer = self.postMessage.bind(self);
 const BUFFERS = 8;
 /** Running hashes kept for uploads that continue. */
 const KEPT_MAX = 64;
-
-const pool = new BufferPool(BUFFERS, BUFFER);
 /** Of 19; at 10 a thread that competes with one at 0 gets a tenth of the time. */
 const NICENESS = 10;
 
+const pool = new BufferPool(BUFFERS, BUFFER);
 const streams = new Map<number, StreamWriter>();
 const kept = new Map<string, Running>();
 let hasStopped = false;
