@@ -9,16 +9,36 @@ interface Suite {
   readonly paths: readonly string[];
   /** Seconds that one test may take. */
   readonly patience: number;
+  /** The engines that tests which run on any are run on; default solo. */
+  readonly stores?: "postgres" | "etcd";
 }
 
 const ROOT = join(import.meta.dir, "..");
+/** The protocol without what concerns the sockets of one process, which are the same in every shape. */
+const PROTOCOL = [
+  ...new Bun.Glob("test/protocol/*.test.ts").scanSync({ cwd: join(import.meta.dir, "..") }),
+]
+  .filter((path) => !path.includes("/socket-"))
+  .map((path) => `./${path}`)
+  .sort();
+const ON_SHARED = [...PROTOCOL, "./test/conformance/conformance.test.ts"];
+const CLIENTS_SHARED = ["docker", "podman", "skopeo", "containerd", "crane", "oras"].map(
+  (client) => `./test/clients/${client}.test.ts`,
+);
+/** Starts the servers that the tests of a process share, and ends them. */
+const SHARED_SERVERS = "./test/support/shared-place.ts";
+
 const SUITES: readonly Suite[] = [
   { name: "unit", paths: ["./src", "./scripts", "./test/architecture.test.ts"], patience: 60 },
   { name: "protocol", paths: ["./test/protocol"], patience: 60 },
   { name: "conformance", paths: ["./test/conformance"], patience: 120 },
+  { name: "protocol-postgres", paths: ON_SHARED, patience: 60, stores: "postgres" },
+  { name: "protocol-etcd", paths: ON_SHARED, patience: 60, stores: "etcd" },
+  { name: "shared", paths: ["./test/shared"], patience: 600 },
   { name: "faults", paths: ["./test/faults"], patience: 900 },
   { name: "adoption", paths: ["./test/adoption"], patience: 300 },
   { name: "clients", paths: ["./test/clients"], patience: 600 },
+  { name: "clients-shared", paths: CLIENTS_SHARED, patience: 600, stores: "postgres" },
 ];
 
 interface Outcome {
@@ -33,8 +53,22 @@ async function run(suite: Suite): Promise<Outcome> {
   console.log(`\n=== ${suite.name}`);
   const started = Date.now();
   const child = Bun.spawn(
-    [process.execPath, "test", "--timeout", `${suite.patience * 1000}`, ...suite.paths],
-    { cwd: ROOT, stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+    [
+      process.execPath,
+      "test",
+      "--preload",
+      SHARED_SERVERS,
+      "--timeout",
+      `${suite.patience * 1000}`,
+      ...suite.paths,
+    ],
+    {
+      cwd: ROOT,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+      env: { ...process.env, HOLDFAST_TEST_STORES: suite.stores },
+    },
   );
   const [out, err] = await Promise.all([tee(child.stdout), tee(child.stderr)]);
   const code = await child.exited;
@@ -85,10 +119,10 @@ const sum = (pick: (outcome: Outcome) => number): number =>
 const strict = process.env["CI"] !== undefined;
 const skipped = sum((o) => o.skipped);
 const failed = sum((o) => o.failed) + (strict ? skipped : 0);
-console.log("\nsuite         passed  failed  skipped  minutes");
+console.log("\nsuite               passed  failed  skipped  minutes");
 for (const o of outcomes) {
   const cells = [o.passed, o.failed, o.skipped].map((n) => String(n).padStart(7)).join(" ");
-  console.log(`${o.suite.padEnd(12)} ${cells} ${o.minutes.toFixed(1).padStart(8)}`);
+  console.log(`${o.suite.padEnd(18)} ${cells} ${o.minutes.toFixed(1).padStart(8)}`);
 }
 if (strict && skipped > 0) console.log(`${skipped} tests were skipped; in CI that is a failure`);
 console.log(`\n${sum((o) => o.passed)} passed, ${failed} failed`);

@@ -4,6 +4,8 @@ debian_packages=(
   docker-registry:docker-registry nginx:nginx strace:strace wrk:wrk umoci:umoci
   busybox-static:busybox runc:runc crun:crun uidmap:newuidmap iptables:iptables
   fuse-overlayfs:fuse-overlayfs openssl:openssl curl:curl
+  postgresql:/usr/lib/postgresql/15/bin/initdb postgresql-client:psql
+  etcd-server:etcd etcd-client:etcdctl
 )
 
 absent_packages() {

@@ -1,9 +1,10 @@
-# Clients that Debian 12 lacks, and the peer registry of the bench, built from the Go module proxy.
+# Clients and servers that Debian 12 lacks, and the peer registry of the bench, built from the Go module proxy.
 go_tools=(
   registry=github.com/distribution/distribution/v3/cmd/registry@v3.1.1
   crane=github.com/google/go-containerregistry/cmd/crane@v0.21.9
   regctl=github.com/regclient/regclient/cmd/regctl@v0.11.5
   helm=helm.sh/helm/v4/cmd/helm@v4.2.4
+  versitygw=github.com/versity/versitygw/cmd/versitygw@v1.7.0
   cosign=github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
 )
 

@@ -5,7 +5,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe } from "../base/log.ts";
-import { withSocketName } from "../meta/sqlite/socket-path.ts";
+import { withSocketName } from "../base/socket-path.ts";
 import type { AdoptionControl, FinishRequest } from "./adoption-control.ts";
 
 const HEARTBEAT_MS = 2000;

@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { openFileStore } from "../blobs/file/store.ts";
 import type { Config } from "../config/config.ts";
-import { withSocketName } from "../meta/sqlite/socket-path.ts";
+import { withSocketName } from "../base/socket-path.ts";
 import type { FinishEvent } from "../registry/adopt-finish.ts";
 import type { AdoptionStatus } from "../registry/adopt-records.ts";
 import { createRegistry } from "../registry/registry.ts";
@@ -66,6 +66,11 @@ async function* events(response: Response): AsyncGenerator<FinishEvent, void, vo
 }
 
 async function offline(config: Config): Promise<OpenControl> {
+  if (config.stores.kind !== "files") {
+    throw new StartError(
+      `no server answers in the data directory ${config.data}: on a bucket only a running node can say what was taken over; start it, or name its data directory with --data`,
+    );
+  }
   if (!isServed(config)) {
     return {
       online: false,

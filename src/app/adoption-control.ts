@@ -5,6 +5,9 @@ import type { FinishEvent } from "../registry/adopt-finish.ts";
 import type { Registry } from "../registry/registry.ts";
 import { findForeignWriters, refusalOf } from "./adoption-writers.ts";
 
+const STAYS =
+  "in a bucket there is nothing to finish: the blobs that distribution wrote are used where they lie, for a second name would be a copy of each";
+
 export interface FinishRequest {
   readonly dryRun: boolean;
   readonly dropDamaged: boolean;
@@ -17,10 +20,10 @@ export interface AdoptionControl {
   finish(request: FinishRequest, signal: AbortSignal): AsyncIterable<FinishEvent>;
 }
 
-/** `graceMs`: how long requests under way have to open what they read. */
+/** `directory`: of the old registry's files; without, they are in a bucket. `graceMs`: how long requests under way have to open what they read. */
 export function adoptionControl(
   registry: Registry,
-  directory: string,
+  directory: string | undefined,
   graceMs: number,
 ): AdoptionControl {
   let busy = false;
@@ -30,6 +33,10 @@ export function adoptionControl(
       return status && { ...status, blobs: await registry.countForeign() };
     },
     async *finish(request, signal) {
+      if (directory === undefined) {
+        yield { type: "end", removed: false, reason: STAYS };
+        return;
+      }
       const writers = findForeignWriters(directory);
       const reason = busy
         ? "another `holdfast adopt --finish` is at work"

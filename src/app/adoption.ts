@@ -1,32 +1,27 @@
-/** Taking over a distribution directory while the server runs: start, progress in the log, what stands in the way. */
-import { openDistributionLayout } from "../blobs/file/distribution-layout.ts";
-import type { ForeignLayout } from "../blobs/foreign.ts";
+/** Taking over what distribution left while the server runs: start, progress in the log, what stands in the way. */
 import { describe, type Logger } from "../base/log.ts";
-import type { AdoptionProgress } from "../registry/adopt.ts";
+import type { AdoptionProgress, Adopter } from "../registry/adopt.ts";
 import type { Registry } from "../registry/registry.ts";
-import { findForeignWriters, refusalOf } from "./adoption-writers.ts";
-import { StartError } from "./start-error.ts";
+import type { ForeignPlace } from "./foreign-place.ts";
+import { holdLease } from "./lease.ts";
+import type { NodeStores } from "./node-stores.ts";
 
 const REPORT_MS = 5000;
 const RETRY_MS = 30_000;
-
-/** What lies in the data directory to be taken over. Throws `StartError` while another program writes there. */
-export function openForeign(directory: string): ForeignLayout | undefined {
-  let layout: ForeignLayout | undefined;
-  try {
-    layout = openDistributionLayout(directory);
-  } catch (error) {
-    throw new StartError(error instanceof Error ? error.message : String(error));
-  }
-  const writers = layout === undefined ? [] : findForeignWriters(directory);
-  if (writers.length > 0) throw new StartError(refusalOf(directory, writers));
-  return layout;
-}
+/** So often a node looks whether the one that does the work has ended, or died. */
+const LOOK_MS = 5000;
 
 /** Works in the background until all is taken over, or until disposed of: the next start goes on from there. */
-export function startAdoption(registry: Registry, directory: string, log: Logger): AsyncDisposable {
+export function startAdoption(
+  registry: Registry,
+  stores: NodeStores,
+  log: Logger,
+): AsyncDisposable {
   const ending = new AbortController();
-  const work = adopt(registry, directory, log, ending.signal);
+  const { adopter } = registry;
+  const { foreign } = stores;
+  const work =
+    adopter && foreign && new Adoption(registry, adopter, foreign, stores, log).run(ending.signal);
   return {
     async [Symbol.asyncDispose]() {
       ending.abort();
@@ -35,69 +30,102 @@ export function startAdoption(registry: Registry, directory: string, log: Logger
   };
 }
 
-async function adopt(
-  registry: Registry,
-  directory: string,
-  log: Logger,
-  signal: AbortSignal,
-): Promise<void> {
-  const { adopter } = registry;
-  if (adopter === undefined || (await adopter.begin())) return;
-  log.info("taking over the distribution directory; pulls are answered meanwhile", {
-    directory: `${directory}/docker/registry/v2`,
-  });
-  while (!signal.aborted) {
-    try {
-      if (await once(registry, directory, log, signal)) return;
-    } catch (error) {
-      if (!signal.aborted) {
-        log.error("taking over was cut short and is tried again", { error: describe(error) });
-      }
-    }
-    await waited(RETRY_MS, signal);
-  }
-}
+class Adoption {
+  readonly #registry: Registry;
+  readonly #adopter: Adopter;
+  readonly #foreign: ForeignPlace;
+  readonly #stores: NodeStores;
+  readonly #log: Logger;
+  #isTold = false;
 
-async function once(
-  { adopter, adoptionStatus }: Registry,
-  directory: string,
-  log: Logger,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const reporter = new Reporter(log);
-  const complete = await adopter?.run(signal, {
-    progress: (progress) => reporter.show(progress),
-    failed: (repository, error) =>
-      log.error("a repository could not be taken over; it is tried again", {
-        repository,
-        error: describe(error),
-      }),
-  });
-  if (complete !== true) return false;
-  const writers = findForeignWriters(directory);
-  if (writers.length > 0) {
-    log.error(refusalOf(directory, writers));
-    return false;
+  constructor(
+    registry: Registry,
+    adopter: Adopter,
+    foreign: ForeignPlace,
+    stores: NodeStores,
+    log: Logger,
+  ) {
+    this.#registry = registry;
+    this.#adopter = adopter;
+    this.#foreign = foreign;
+    this.#stores = stores;
+    this.#log = log;
   }
-  await adopter?.complete();
-  const status = await adoptionStatus();
-  if (status === undefined) return true;
-  const { repositories, manifests, tags, layers, flaws, startedAt, endedAt = startedAt } = status;
-  const seconds = Math.round((endedAt - startedAt) / 100) / 10;
-  const found = { repositories, manifests, tags, layers, seconds };
-  const problems = Object.values(flaws.counts).reduce((sum, count) => sum + count, 0);
-  for (const flaw of flaws.examples) {
-    log.warn("left out of what was taken over", { ...flaw });
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      let pause = RETRY_MS;
+      try {
+        if (await this.#adopter.begin()) return;
+        if (!(await this.#isOurs())) pause = LOOK_MS;
+        else if (await this.#once(signal)) return;
+      } catch (error) {
+        if (!signal.aborted) {
+          this.#log.error("taking over was cut short and is tried again", {
+            error: describe(error),
+          });
+        }
+      }
+      await waited(pause, signal);
+    }
   }
-  if (problems === 0) log.info("the distribution directory is taken over", found);
-  else {
-    log.warn("the distribution directory is taken over, but for some things in it", {
-      ...found,
-      problems,
-      ...flaws.counts,
+
+  /** Of several nodes one does it. Two at once would do no harm, only the same. */
+  async #isOurs(): Promise<boolean> {
+    const { meta, presence } = this.#stores;
+    return presence === undefined || holdLease(meta, presence, "adoption");
+  }
+
+  async #once(signal: AbortSignal): Promise<boolean> {
+    const log = this.#log;
+    this.#tell();
+    const reporter = new Reporter(log);
+    const complete = await this.#adopter.run(signal, {
+      progress: (progress) => reporter.show(progress),
+      failed: (repository, error) =>
+        log.error("a repository could not be taken over; it is tried again", {
+          repository,
+          error: describe(error),
+        }),
     });
+    if (!complete) return false;
+    const obstacle = this.#foreign.obstacle();
+    if (obstacle !== undefined) {
+      log.error(obstacle);
+      return false;
+    }
+    await this.#adopter.complete();
+    await this.#report();
+    return true;
   }
-  return true;
+
+  #tell(): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    const { where, caution } = this.#foreign;
+    this.#log.info("taking over what distribution left; pulls are answered meanwhile", { where });
+    if (caution !== undefined) this.#log.warn(caution);
+  }
+
+  async #report(): Promise<void> {
+    const status = await this.#registry.adoptionStatus();
+    if (status === undefined) return;
+    const { repositories, manifests, tags, layers, flaws, startedAt, endedAt = startedAt } = status;
+    const seconds = Math.round((endedAt - startedAt) / 100) / 10;
+    const found = { repositories, manifests, tags, layers, seconds };
+    const problems = Object.values(flaws.counts).reduce((sum, count) => sum + count, 0);
+    for (const flaw of flaws.examples) {
+      this.#log.warn("left out of what was taken over", { ...flaw });
+    }
+    if (problems === 0) this.#log.info("what distribution left is taken over", found);
+    else {
+      this.#log.warn("what distribution left is taken over, but for some things in it", {
+        ...found,
+        problems,
+        ...flaws.counts,
+      });
+    }
+  }
 }
 
 /** A line every few seconds, with the time that is left as far as the past tells. */

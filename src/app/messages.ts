@@ -2,6 +2,7 @@
 import type { Snapshot } from "../base/metrics.ts";
 import type { Config } from "../config/config.ts";
 import type { Certificate } from "../http/server.ts";
+import type { BucketAccess } from "./bucket.ts";
 import type { Address } from "./port.ts";
 
 /** Everything a worker needs to know; it reads no configuration itself. */
@@ -12,8 +13,11 @@ export interface WorkerStart {
   /** As `config.listen`, with real ports. */
   readonly listen: readonly Address[];
   readonly certificate: Certificate | undefined;
-  /** Path of the unix socket of the metadata writer. */
-  readonly writerSocket: string;
+  /** Path of the unix socket where the parent takes commits. */
+  readonly committer: string;
+  readonly bucket: BucketAccess | undefined;
+  /** Names the process among all that ever ran. */
+  readonly run: string;
 }
 
 export type ToWorker =

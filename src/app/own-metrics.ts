@@ -1,6 +1,6 @@
 /** The parent's own figures, and the text of all of them. */
 import { Metrics, exposition, merge, type Snapshot } from "../base/metrics.ts";
-import type { BlobStore } from "../blobs/port.ts";
+import type { NodeStores } from "./node-stores.ts";
 
 export interface Sources {
   readonly version: string;
@@ -9,18 +9,15 @@ export interface Sources {
     readonly restarts: number;
     metrics(): Promise<Snapshot>;
   };
-  readonly writer: {
-    readonly revision: number;
-    onRevision(listener: (revision: number) => void): () => void;
-  };
-  readonly blobs: BlobStore;
+  readonly stores: NodeStores;
   /** Bytes and number of stored blobs as last counted. */
-  readonly stored: () => { readonly bytes: number; readonly blobs: number } | undefined;
+  readonly counted: () => { readonly bytes: number; readonly blobs: number } | undefined;
 }
 
 /** What `/metrics` answers: workers and parent as one. */
 export function collector(sources: Sources): () => Promise<string> {
-  const { supervisor, writer, blobs } = sources;
+  const { supervisor, stores } = sources;
+  const { blobs, recorder } = stores;
   const metrics = new Metrics();
   const build = metrics.gauge("holdfast_build_info", "1; the labels say which program this is.");
   build.with({ version: sources.version, bun: Bun.version }).set(1);
@@ -42,9 +39,24 @@ export function collector(sources: Sources): () => Promise<string> {
   const bytes = metrics.gauge("holdfast_blob_bytes", "Bytes of all stored blobs, as last counted.");
   const count = metrics.gauge("holdfast_blobs", "Number of stored blobs, as last counted.");
 
-  let revision = writer.revision;
+  const uncovered = metrics
+    .gauge("holdfast_journal_uncovered_commits", "Commits that the journal does not have yet.")
+    .with();
+  const lag = metrics
+    .gauge("holdfast_journal_lag_seconds", "How long the first of those has been waiting.")
+    .with();
+  const trouble = metrics
+    .gauge("holdfast_journal_trouble", "1 while the journal cannot be written, else 0.")
+    .with();
+  const segments = metrics
+    .counter("holdfast_journal_segments_total", "Segments of the journal written by this node.")
+    .with();
+
+  const { revisions } = stores.committer;
+  let revision = revisions?.revision ?? 0;
   let restarted = 0;
-  writer.onRevision((now) => {
+  let written = 0;
+  revisions?.onRevision((now) => {
     groups.add();
     commits.add(now - revision);
     revision = now;
@@ -54,11 +66,17 @@ export function collector(sources: Sources): () => Promise<string> {
     restarts.add(supervisor.restarts - restarted);
     restarted = supervisor.restarts;
     resident.set(process.memoryUsage.rss());
-    const stored = sources.stored();
+    const stored = sources.counted();
     if (stored) {
       bytes.with().set(stored.bytes);
       count.with().set(stored.blobs);
     }
+    const journal = recorder.status();
+    uncovered.set(journal.behind.commits);
+    lag.set(journal.behind.ms / 1000);
+    trouble.set(journal.trouble === undefined ? 0 : 1);
+    segments.add(journal.segments - written);
+    written = journal.segments;
   });
 
   return async () => {

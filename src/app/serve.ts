@@ -2,26 +2,28 @@
  * The parent: owns what there must be one of (the lock on the data directory, the probe of the port, the
  * metadata writer, background jobs, the merged metrics), keeps the workers running, and ends everything in order.
  */
+import { randomHex } from "../base/clock.ts";
 import { describe, type Logger, type OwnLogger } from "../base/log.ts";
-import { openFileStore } from "../blobs/file/store.ts";
 import type { Config } from "../config/config.ts";
 import { serveMetrics } from "../http/metrics-server.ts";
 import type { Certificate } from "../http/server.ts";
-import { serveWriter } from "../meta/sqlite/index.ts";
-import { createRegistry, type Registry } from "../registry/registry.ts";
+import { serveCommits } from "../meta/link/server.ts";
+import { createRegistry } from "../registry/registry.ts";
 import { serveAdmin } from "./admin.ts";
-import { openForeign, startAdoption } from "./adoption.ts";
+import { startAdoption } from "./adoption.ts";
 import { adoptionControl } from "./adoption-control.ts";
 import { CertificateWatch, expiryWarning, readCertificate } from "./certificate.ts";
 import { takeDataDirectory } from "./data-directory.ts";
-import { startJobs, type Job } from "./jobs.ts";
+import { jobs, type Counted } from "./background.ts";
+import { startJobs } from "./jobs.ts";
 import { openLog } from "./log.ts";
-import { openMetadata } from "./metadata.ts";
 import { collector } from "./own-metrics.ts";
 import { probe, refusal, urlOf } from "./port.ts";
 import { listenForSignals } from "./signals.ts";
 import { StartError } from "./start-error.ts";
-import { registryOptions, writerSocketPath } from "./stores.ts";
+import type { NodeStores } from "./node-stores.ts";
+import { openNodeStores } from "./open-stores.ts";
+import { committerSocketPath, registryOptions } from "./stores.ts";
 import { Supervisor } from "./supervisor.ts";
 
 export interface ServeOptions {
@@ -32,8 +34,6 @@ export interface ServeOptions {
 }
 
 const METRICS_OPTION = "metrics.listen (HOLDFAST_METRICS_LISTEN)";
-/** Blobs are counted for the metrics so often. */
-const COUNT_MS = 300_000;
 /** A pull that has looked up where bytes lie opens them well within this. */
 const ADOPTION_GRACE_MS = 5000;
 
@@ -43,6 +43,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const failed = Promise.withResolvers<string>();
   const fatal = (error: unknown): void => {
     log.error("an error that nobody caught ends the server", { error: describe(error) });
+    process.exitCode = 1;
     failed.resolve("of an internal error");
   };
   process.on("uncaughtException", fatal);
@@ -61,27 +62,34 @@ async function run(
 ): Promise<number> {
   await using held = new AsyncDisposableStack();
   held.use(takeDataDirectory(config.data));
-  const foreign = openForeign(config.data);
   const listen = await probe(config.listen, "--listen");
   const certificate = await certificateOf(config);
   const expiry = certificate && config.tls && expiryWarning(config.tls.cert, certificate);
   for (const notice of [...notices, ...(expiry === undefined ? [] : [expiry])]) log.warn(notice);
 
-  const writer = held.adopt(await openMetadata(config), (open) => open.close());
-  const socket = await serveWriter(writer, writerSocketPath(config));
+  const run = randomHex(8);
+  const stores = held.use(await openNodeStores({ config, log, run, lost: failed.resolve }));
+  const { meta, blobs } = stores;
+  const socket = await serveCommits(stores.committer, committerSocketPath(config));
   held.defer(() => socket.close());
-  const blobs = held.adopt(await openFileStore({ directory: config.data }), (open) => open.close());
   const registry = await createRegistry({
-    meta: writer,
+    meta,
     blobs,
-    foreign,
+    foreign: stores.foreign?.layout,
     options: registryOptions(config),
     alarm: (message, fields) => log.error(message, fields),
   });
 
   const supervisor = new Supervisor({
     count: config.workers,
-    start: { config, listen, certificate, writerSocket: writerSocketPath(config) },
+    start: {
+      config,
+      listen,
+      certificate,
+      committer: committerSocketPath(config),
+      bucket: stores.bucket,
+    },
+    ended: (ended) => void bury(stores, ended),
     log,
     failed: failed.resolve,
   });
@@ -97,11 +105,12 @@ async function run(
       },
     }),
   );
-  const adoption = adoptionControl(registry, config.data, ADOPTION_GRACE_MS);
+  const directory = config.stores.kind === "files" ? config.data : undefined;
+  const adoption = adoptionControl(registry, directory, ADOPTION_GRACE_MS);
   held.use(await serveAdmin(config.data, adoption));
-  const stored = { current: undefined as Awaited<ReturnType<Registry["stats"]>> | undefined };
+  const counted: Counted = { current: undefined };
   const metricsAt = await openMetrics(config, held, () =>
-    collector({ version, supervisor, writer, blobs, stored: () => stored.current }),
+    collector({ version, supervisor, stores, counted: () => counted.current }),
   );
 
   log.info("starting", { version, bun: Bun.version, pid: process.pid, data: config.data });
@@ -117,8 +126,8 @@ async function run(
       workers: config.workers,
       ...(metricsAt === undefined ? {} : { metrics: `${metricsAt}/metrics` }),
     });
-    held.use(startAdoption(registry, config.data, log));
-    held.use(startJobs(jobs(config, registry, log, stored), log));
+    held.use(startAdoption(registry, stores, log));
+    held.use(startJobs(jobs(config, registry, stores, log, counted), log));
     end = await Promise.race([stop, failure]);
   }
   if ("reason" in end) {
@@ -166,35 +175,11 @@ async function openMetrics(
   }
 }
 
-function jobs(
-  config: Config,
-  registry: Registry,
-  log: Logger,
-  stored: { current: Awaited<ReturnType<Registry["stats"]>> | undefined },
-): Job[] {
-  const purge: Job = {
-    name: "purge expired uploads",
-    everyMs: config.uploads.purgeInterval,
-    async run(signal) {
-      const purged = await registry.purgeUploads(signal);
-      if (purged > 0) log.info("purged expired uploads", { purged });
-    },
-  };
-  const sweep: Job = {
-    name: "remove bytes that were given up",
-    everyMs: config.uploads.purgeInterval,
-    async run(signal) {
-      const removed = await registry.sweepTrash(signal);
-      if (removed > 0) log.info("removed bytes that were given up", { removed });
-    },
-  };
-  const count: Job = {
-    name: "count blobs",
-    everyMs: COUNT_MS,
-    async run(signal) {
-      const counted = await registry.stats(signal);
-      if (!signal.aborted) stored.current = counted;
-    },
-  };
-  return config.metrics.listen ? [purge, sweep, count] : [purge, sweep];
+/** So that what the worker held can be taken over at once. */
+async function bury({ presence }: NodeStores, run: string): Promise<void> {
+  try {
+    await presence?.buried(run);
+  } catch {
+    // The others find out by themselves.
+  }
 }

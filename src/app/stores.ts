@@ -7,8 +7,9 @@ export function metadataPath(config: Config): string {
   return join(config.data, "metadata", "holdfast.db");
 }
 
-export function writerSocketPath(config: Config): string {
-  return join(config.data, "metadata", "writer.sock");
+/** Where the parent takes the workers' commits. */
+export function committerSocketPath(config: Config): string {
+  return join(config.data, "commits.sock");
 }
 
 export function registryOptions(config: Config): RegistryOptions {

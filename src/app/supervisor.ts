@@ -1,4 +1,5 @@
 /** Keeps the workers running: as many as there should be, replaced when they die, ended together. */
+import { randomHex } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import { cumulative, merge, type Snapshot } from "../base/metrics.ts";
 import type { Certificate } from "../http/server.ts";
@@ -16,8 +17,10 @@ const HANG_MS = 3000;
 
 export interface SupervisorOptions {
   readonly count: number;
-  readonly start: Omit<WorkerStart, "worker">;
+  readonly start: Omit<WorkerStart, "worker" | "run">;
   readonly log: Logger;
+  /** Called with the run of each worker that has ended, however. */
+  readonly ended: (run: string) => void;
   /** Called once, with a sentence, when workers cannot be kept running. */
   readonly failed: (reason: string) => void;
 }
@@ -101,9 +104,14 @@ export class Supervisor {
 
   #spawn(number: number): WorkerProcess {
     const { start } = this.#options;
-    const worker = new WorkerProcess({ ...start, worker: number, certificate: this.#certificate });
+    const run = randomHex(8);
+    const certificate = this.#certificate;
+    const worker = new WorkerProcess({ ...start, worker: number, run, certificate });
     this.#workers.set(number, worker);
-    void worker.ended.then((ending) => this.#ended(worker, ending));
+    void worker.ended.then((ending) => {
+      this.#options.ended(run);
+      this.#ended(worker, ending);
+    });
     return worker;
   }
 

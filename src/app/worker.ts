@@ -5,18 +5,16 @@
 import { systemClock } from "../base/clock.ts";
 import { describe, type OwnLogger } from "../base/log.ts";
 import { Metrics } from "../base/metrics.ts";
-import { openDistributionLayout } from "../blobs/file/distribution-layout.ts";
-import { openFileStore } from "../blobs/file/store.ts";
 import { createHandler } from "../http/handler.ts";
 import { HttpMetrics } from "../http/metrics.ts";
 import { HttpServer } from "../http/server.ts";
-import { connectClient } from "../meta/sqlite/client.ts";
 import { createRegistry } from "../registry/registry.ts";
 import { openLog } from "./log.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./messages.ts";
 import { refusal } from "./port.ts";
 import { ReadinessWatch } from "./readiness.ts";
-import { metadataPath, registryOptions } from "./stores.ts";
+import { registryOptions } from "./stores.ts";
+import { openWorkerStores } from "./worker-stores.ts";
 
 interface Running {
   readonly server: HttpServer;
@@ -72,16 +70,12 @@ async function open(start: WorkerStart, log: OwnLogger): Promise<Running> {
   const { config } = start;
   const metrics = new Metrics();
   watchMemory(metrics, start.worker);
-  const meta = await connectClient({
-    path: metadataPath(config),
-    socket: start.writerSocket,
-    onLost: () => process.exit(1),
-  });
-  const blobs = await openFileStore({ directory: config.data });
+  const stores = await openWorkerStores({ ...start, onLost: () => process.exit(1) });
+  const { meta, blobs, foreign } = stores;
   const registry = await createRegistry({
     meta,
     blobs,
-    foreign: openDistributionLayout(config.data),
+    foreign,
     options: registryOptions(config),
     clock: systemClock,
     alarm: (message, fields) => log.error(message, fields),
@@ -106,8 +100,7 @@ async function open(start: WorkerStart, log: OwnLogger): Promise<Running> {
     log,
     async close() {
       readiness[Symbol.dispose]();
-      await meta.close();
-      await blobs.close();
+      await stores[Symbol.asyncDispose]();
     },
   };
 }

@@ -62,11 +62,14 @@ export interface ForeignLayout {
   /** The bytes of a digest, unread, or what is wrong with them. */
   blob(digest: Digest): Promise<ForeignBlob | Flaw>;
 
-  /** Digests of all bytes, whoever shows them. */
-  blobs(): AsyncIterable<Digest>;
-
   /** A text that changes with whatever the repository shows. */
   stamp(name: RepositoryName): Promise<string>;
+}
+
+/** One whose bytes can become ours without being copied, so that it can go. */
+export interface RemovableLayout extends ForeignLayout {
+  /** Digests of all bytes, whoever shows them. */
+  blobs(): AsyncIterable<Digest>;
 
   /**
    * Gives a blob a second name among our own, durably, without copying where the file system can: the same one

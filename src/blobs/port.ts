@@ -29,6 +29,8 @@ export interface StoredBlob {
 }
 
 export interface ListedBlob extends StoredBlob {
+  /** Of the bytes when they were written. */
+  readonly digest: Digest;
   /** Milliseconds since the epoch of the last write. */
   readonly modified: number;
 }

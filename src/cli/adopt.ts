@@ -1,14 +1,14 @@
 import { writeSync } from "node:fs";
-import { Presets, SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
 import type { OpenControl } from "../app/adoption-client.ts";
 import type { FinishEvent } from "../registry/adopt-finish.ts";
 import type { AdoptionStatus } from "../registry/adopt-records.ts";
 import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
+import { openProgress } from "./progress.ts";
 
 const help = `
-\`holdfast serve\` on the data directory of distribution (docker-registry) takes over what is there, without copying
-it and without changing it. This command looks at that and, when you are sure, ends it.
+\`holdfast serve\` on the data directory or the bucket of distribution (docker-registry) takes over what is there,
+without copying it and without changing it. This command looks at that and, when you are sure, ends it.
 
 Examples:
   holdfast adopt --data /var/lib/registry
@@ -20,7 +20,8 @@ Examples:
       copy), then removes docker/registry/v2. Interrupt it at any time and run it again. Distribution cannot serve
       the directory afterwards.
 
-It works while the server runs, through admin.sock in the data directory, and while it does not.
+It works while the server runs, through admin.sock in the data directory, and while it does not. On a bucket the
+server has to run, and there is nothing to finish: blobs are used where they lie.
 
 Exit codes: 0 done, 1 not done (the last line says why), 2 the flags or the configuration cannot be used.`;
 
@@ -31,13 +32,10 @@ interface AdoptOptions extends ConfigOptions {
   readonly dropDamaged?: boolean;
 }
 
-/** Seconds between lines of progress where there is no terminal. */
-const LINE_MS = 5000;
-
-/** `holdfast adopt`: what became of a distribution directory, and the end of it. */
+/** `holdfast adopt`: what became of what distribution left, and the end of it. */
 export function adoptCommand(): Command {
   const command = new Command("adopt")
-    .description("look at, and end, the adoption of a distribution directory")
+    .description("look at, and end, the adoption of what distribution left")
     .addOption(new Option("--status", "say how far it is (the default)").conflicts("finish"))
     .option("--finish", "take over every blob for good and remove the old directory")
     .option("--dry-run", "with --finish: only say what there is to do")
@@ -77,7 +75,7 @@ function say(line: string): void {
 function showStatus(status: AdoptionStatus | undefined, data: string): number {
   if (status === undefined) {
     say(
-      `Nothing was ever taken over in ${data}; \`holdfast serve\` does it where docker/registry/v2 is there.`,
+      `Nothing was ever taken over in ${data}, or the bucket that it goes with; \`holdfast serve\` does it where docker/registry/v2 is there.`,
     );
     return 0;
   }
@@ -105,7 +103,7 @@ function showStatus(status: AdoptionStatus | undefined, data: string): number {
 const PHASES = {
   listing: " (naming the repositories; the server goes on with it)",
   indexing: " (taking over repositories; the server goes on with it)",
-  done: " (all is taken over; the old directory is as it was)",
+  done: " (all is taken over; what distribution wrote is as it was)",
   finished: " (the old directory is gone)",
 } as const;
 
@@ -116,12 +114,14 @@ async function runFinish(
   const ending = new AbortController();
   process.once("SIGINT", () => ending.abort());
   process.once("SIGTERM", () => ending.abort());
-  const view = process.stderr.isTTY ? new BarView() : new LineView();
+  const view = openProgress();
   try {
     for await (const event of control.finish(request, ending.signal)) {
       if (event.type === "plan") showPlan(event);
-      else if (event.type === "progress") view.show(event);
-      else if (event.type === "removing") {
+      else if (event.type === "progress") {
+        const { blobs, bytes, total, totalBytes } = event;
+        view.show(bytes, totalBytes, `${blobs} of ${total} blobs, ${size(bytes)}`);
+      } else if (event.type === "removing") {
         view.end();
         say("All blobs are taken over; the old directory is being removed.");
       } else if (event.type === "damaged") {
@@ -156,45 +156,6 @@ function showPlan(plan: Extract<FinishEvent, { type: "plan" }>): void {
       `${plan.unreferenced} more (${size(plan.unreferencedBytes)}) belong to nothing that was taken over: they go with the old directory.`,
     );
   }
-}
-
-type Progress = Extract<FinishEvent, { type: "progress" }>;
-
-interface View {
-  show(progress: Progress): void;
-  end(): void;
-}
-
-class BarView implements View {
-  readonly #bar = new SingleBar(
-    { format: "{bar} {percentage}% | {blobs} blobs | {duration_formatted}, {eta_formatted} left" },
-    Presets.shades_classic,
-  );
-  #started = false;
-
-  show({ blobs, bytes, totalBytes }: Progress): void {
-    if (!this.#started) this.#bar.start(totalBytes, 0, { blobs: 0 });
-    this.#started = true;
-    this.#bar.update(bytes, { blobs });
-  }
-
-  end(): void {
-    if (this.#started) this.#bar.stop();
-    this.#started = false;
-  }
-}
-
-class LineView implements View {
-  #at = performance.now();
-
-  show({ blobs, bytes, total, totalBytes }: Progress): void {
-    const now = performance.now();
-    if (now - this.#at < LINE_MS && blobs !== total) return;
-    this.#at = now;
-    say(`${blobs} of ${total} blobs, ${size(bytes)} of ${size(totalBytes)}`);
-  }
-
-  end(): void {}
 }
 
 /** Bytes as people read them. */

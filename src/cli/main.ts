@@ -3,7 +3,9 @@ import { Command } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { adoptCommand } from "./adopt.ts";
 import { configCommand } from "./config.ts";
+import { rebuildCommand } from "./rebuild.ts";
 import { serveCommand } from "./serve.ts";
+import { verifyCommand } from "./verify.ts";
 
 const help = `
 Start here:
@@ -24,6 +26,8 @@ export async function run(argv: readonly string[]): Promise<void> {
   program
     .addCommand(serveCommand(manifest.version))
     .addCommand(adoptCommand())
+    .addCommand(rebuildCommand())
+    .addCommand(verifyCommand())
     .addCommand(configCommand());
   inherit(program, program.name());
   await program.parseAsync(argv);

@@ -3,17 +3,21 @@ import type { AddressRange } from "./address-range.ts";
 import type { Milliseconds } from "./duration.ts";
 import type { ListenAddress } from "./listen.ts";
 import type { Bytes } from "./size.ts";
+import type { Stores } from "./stores.ts";
 
 export type { Action, AddressRange, Bytes, ListenAddress, Milliseconds };
+export type * from "./stores.ts";
 export { actions };
 export { ConfigError } from "./problem.ts";
 
 /** The configuration as the program uses it: checked, complete and deeply frozen. Paths are absolute. */
 export interface Config {
-  readonly shape: "solo";
+  /** Follows from `stores`. */
+  readonly shape: "solo" | "shared";
+  readonly stores: Stores;
   /** At least one. */
   readonly listen: readonly ListenAddress[];
-  /** The data directory; it need not exist yet. */
+  /** The data directory; it need not exist yet. With a bucket nothing in it has to outlive the machine. */
   readonly data: string;
   /** Processes that answer requests, 1–256; always 1 elsewhere than on Linux. */
   readonly workers: number;
@@ -42,6 +46,10 @@ export interface Config {
   };
   readonly drain: { readonly timeout: Milliseconds };
   readonly uploads: { readonly expiry: Milliseconds; readonly purgeInterval: Milliseconds };
+  readonly collection: {
+    /** How far back the journal goes: the metadata can be rebuilt to any moment of it. */
+    readonly grace: Milliseconds;
+  };
   readonly limits: Limits;
 }
 

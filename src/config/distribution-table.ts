@@ -1,5 +1,23 @@
+import {
+  storageMapped,
+  storageSilent,
+  storageSkipped,
+  storageStops,
+} from "./distribution-storage.ts";
 import type { DistributionTree } from "./distribution-tree.ts";
-import { isMap } from "./tree.ts";
+import {
+  duration,
+  isFalse,
+  isTrue,
+  lowerCase,
+  text,
+  unprotected,
+  unsupported,
+  written,
+  type Mapping,
+  type Skip,
+  type Stop,
+} from "./distribution-values.ts";
 
 /** First parts of everything that distribution v2.8 and v3 can be told. */
 export const sections: readonly string[] = [
@@ -21,32 +39,6 @@ export const sections: readonly string[] = [
   "policy",
 ];
 
-/** An option that has a key of ours. `read` gives `undefined` for a value that changes nothing. */
-interface Mapping {
-  readonly from: string;
-  readonly to: string;
-  readonly read: (value: unknown, tree: DistributionTree) => unknown;
-}
-
-const text = (value: unknown): unknown => {
-  if (value === undefined || value === null || value === "") return undefined;
-  return typeof value === "object" ? value : `${value as string | number | boolean}`;
-};
-
-const lowerCase = (value: unknown): unknown => {
-  const written = text(value);
-  return typeof written === "string" ? written.toLowerCase() : written;
-};
-
-/** Go's durations: a text such as `2h10m`, or a plain number of nanoseconds. */
-const duration = (value: unknown): unknown => {
-  const written = text(value);
-  const nanoseconds = Number(written);
-  return written === undefined || Number.isNaN(nanoseconds)
-    ? written
-    : `${Math.ceil(nanoseconds / 1e6)}ms`;
-};
-
 const purging = "storage.maintenance.uploadpurging";
 const purged = (value: unknown, tree: DistributionTree): unknown =>
   isFalse(tree.get(`${purging}.enabled`)) || isTrue(tree.get(`${purging}.dryrun`))
@@ -54,6 +46,7 @@ const purged = (value: unknown, tree: DistributionTree): unknown =>
     : duration(value);
 
 export const mapped: readonly Mapping[] = [
+  ...storageMapped,
   { from: "http.addr", to: "listen", read: text },
   { from: "http.tls.certificate", to: "tls.cert", read: text },
   { from: "http.tls.key", to: "tls.key", read: text },
@@ -104,18 +97,8 @@ export const mapped: readonly Mapping[] = [
   },
 ];
 
-/** An option that protects or changes the job, and that this version cannot honour. */
-interface Stop {
-  readonly path: string;
-  readonly applies: (tree: DistributionTree) => boolean;
-  readonly why: string;
-}
-
-const unsupported =
-  "this is not supported by this version, and Holdfast refuses to start rather than";
-const unprotected = `${unsupported} serve without the protection you asked for`;
-
 export const stops: readonly Stop[] = [
+  ...storageStops,
   {
     path: "auth",
     applies: (tree) => tree.names("auth").some((name) => name !== "none"),
@@ -180,13 +163,6 @@ export const stops: readonly Stop[] = [
   },
 ];
 
-/** An option without which the registry does the same. */
-interface Skip {
-  readonly path: string;
-  readonly why: string;
-  readonly applies?: (tree: DistributionTree) => boolean;
-}
-
 export const skipped: readonly Skip[] = [
   {
     path: "auth.none",
@@ -198,7 +174,7 @@ export const skipped: readonly Skip[] = [
   { path: "log.reportcaller", why: "log lines do not name source lines" },
   { path: "reporting", why: "nothing is reported to others" },
   { path: "storage.cache", why: "no descriptor cache is needed" },
-  { path: "storage.redirect", why: "files are always served directly" },
+  ...storageSkipped,
   { path: "storage.tag", why: "deleting a manifest does not read every tag" },
   { path: "storage.filesystem.maxthreads", why: "there is no such limit" },
   {
@@ -250,23 +226,8 @@ export const silent: readonly string[] = [
   "policy",
   "catalog",
   "notifications",
+  ...storageSilent,
   "storage.filesystem",
   "storage.delete",
   "storage.maintenance",
 ];
-
-/** There is something in it: not empty, and not only entries that say `disabled: true`. */
-function written(value: unknown): boolean {
-  if (isMap(value)) return !isTrue(value["disabled"]) && Object.values(value).some(written);
-  if (Array.isArray(value)) return value.some(written);
-  return value !== undefined && value !== null && value !== "";
-}
-
-/** Truth as Go's YAML 1.1 reads it. */
-function isTrue(value: unknown): boolean {
-  return ["true", "yes", "on", "y"].includes(String(value).toLowerCase());
-}
-
-function isFalse(value: unknown): boolean {
-  return ["false", "no", "off", "n"].includes(String(value).toLowerCase());
-}

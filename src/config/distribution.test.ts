@@ -166,7 +166,6 @@ describe("what protects or changes the job stops the start", () => {
     ["policy: { repository: { classes: [image] } }", "policy.repository.classes"],
     ["proxy: { remoteurl: 'https://registry-1.docker.io' }", "proxy"],
     ["notifications: { endpoints: [{ name: x, url: 'http://x' }] }", "notifications.endpoints"],
-    ["storage: { s3: { bucket: b, secretkey: hunter2 } }", "storage.s3"],
     ["storage: { gcs: { bucket: b } }", "storage.gcs"],
     ["storage: { azure: { accountkey: hunter2 } }", "storage.azure"],
     ["storage: { swift: {} }", "storage.swift"],
@@ -189,8 +188,7 @@ describe("what protects or changes the job stops the start", () => {
     ["REGISTRY_PROXY_REMOTEURL", "https://registry-1.docker.io", "proxy"],
     ["REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true", "storage.maintenance.readonly"],
     ["REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}", "storage.maintenance.readonly"],
-    ["REGISTRY_STORAGE", "s3", "storage.s3"],
-    ["REGISTRY_STORAGE_STORJ_ACCESSGRANT", "hunter2", "storage.storj"],
+    ["REGISTRY_STORAGE", "gcs", "storage.gcs"],
     ["REGISTRY_MIDDLEWARE_REGISTRY_0_NAME", "x", "middleware"],
     ["REGISTRY_NOTIFICATIONS_ENDPOINTS_0_URL", "http://x", "notifications.endpoints"],
   ])("%s=%s, with a Holdfast file or without", (name, value, section) => {

@@ -1,7 +1,7 @@
 import { DistributionTree } from "./distribution-tree.ts";
 import { mapped, sections, silent, skipped, stops } from "./distribution-table.ts";
 import { distributionFileVariable, serviceNotice, type Environment } from "./env.ts";
-import type { Findings } from "./problem.ts";
+import type { Findings, Source } from "./problem.ts";
 import { isServiceVariable } from "./service-variables.ts";
 import { isMap } from "./tree.ts";
 import type { YamlFile } from "./yaml-file.ts";
@@ -35,11 +35,18 @@ export function readDistribution(
   for (const { from, to, read } of mapped) {
     const value = read(tree.get(from), tree);
     if (value === undefined) continue;
-    const { kind, name } = tree.source(from);
-    findings.settings.set(to, { value, source: { kind, name: `${name} (${from})` } });
+    findings.settings.set(to, { value, source: sourceOf(from, tree) });
   }
   if (file || (base && findings.settings.size > count)) forbidDelete(tree, findings);
   noticeSkipped(tree, findings);
+}
+
+/** Who wrote an option, or its section where distribution's default for it counts. */
+function sourceOf(option: string, tree: DistributionTree): Source {
+  const written = tree.get(option) !== undefined;
+  const [section = ""] = option.split(".");
+  const { kind, name } = tree.source(written ? option : section);
+  return { kind, name: `${name} (${written ? "" : "without "}${option})` };
 }
 
 function overlayVariables(tree: DistributionTree, env: Environment, findings: Findings): void {
@@ -61,26 +68,29 @@ function overlayVariables(tree: DistributionTree, env: Environment, findings: Fi
 
 /** Every key of `storage` that is no option of it names a storage driver. */
 function stopDrivers(tree: DistributionTree, findings: Findings): void {
-  const options = ["filesystem", "delete", "cache", "maintenance", "redirect", "tag"];
-  const drivers = ["s3", "s3aws", "gcs", "azure", "swift", "oss", "inmemory", "storj"];
-  for (const name of tree.names("storage")) {
+  const options = ["delete", "cache", "maintenance", "redirect", "tag"];
+  const understood = ["filesystem", "s3", "s3aws", "storj"];
+  const drivers = ["gcs", "azure", "swift", "oss", "inmemory"];
+  const names = tree.names("storage").filter((name) => !options.includes(name));
+  for (const name of names) {
     const path = `storage.${name}`;
-    if (options.includes(name) || (tree.fromVariable(path) && !drivers.includes(name))) continue;
+    if (understood.includes(name) || (tree.fromVariable(path) && !drivers.includes(name))) continue;
     const why =
       name === "inmemory"
-        ? "this version keeps its data on disk only; set storage.filesystem to a directory on a tmpfs"
-        : "this storage driver is not supported by this version, and Holdfast refuses to start rather than serve an empty registry from a disk; use storage.filesystem, or stay with distribution for now";
+        ? "this version keeps its data on disk or in a bucket; set storage.filesystem to a directory on a tmpfs"
+        : "this storage driver is not supported by this version, and Holdfast refuses to start rather than serve an empty registry from a disk; use storage.filesystem or storage.s3, or stay with distribution for now";
     findings.problem(tree.source(path), path, why);
   }
+  const [first, second] = names.filter((name) => understood.includes(name));
+  if (first === undefined || second === undefined) return;
+  const path = `storage.${second}`;
+  findings.problem(tree.source(path), path, `storage.${first} is set too; keep one storage driver`);
 }
 
 function forbidDelete(tree: DistributionTree, findings: Findings): void {
   if (findings.settings.has("auth.anonymous")) return;
-  const { kind, name } = tree.source("storage");
-  findings.settings.set("auth.anonymous", {
-    value: ["pull", "push"],
-    source: { kind, name: `${name} (without storage.delete.enabled)` },
-  });
+  const source = sourceOf("storage.delete.enabled", tree);
+  findings.settings.set("auth.anonymous", { value: ["pull", "push"], source });
 }
 
 function noticeSkipped(tree: DistributionTree, findings: Findings): void {

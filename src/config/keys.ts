@@ -12,6 +12,8 @@ export interface KnownKey {
   readonly fallback: { readonly written: unknown } | { readonly words: string };
   /** A text is all it takes, so that a text is never read as JSON. */
   readonly textOnly: boolean;
+  /** What is written must not be shown. */
+  readonly secret: boolean;
 }
 
 const node = z.looseObject({
@@ -19,6 +21,7 @@ const node = z.looseObject({
   description: z.string().default(""),
   form: z.string().default(""),
   otherwise: z.string().optional(),
+  secret: z.boolean().default(false),
   default: z.unknown().optional(),
   get properties() {
     return z.record(z.string(), node).optional();
@@ -38,9 +41,9 @@ function collect(properties: Record<string, z.output<typeof node>>, parents: str
       collect(child.properties, `${path}.`);
       continue;
     }
-    const { description, form, otherwise, type } = child;
+    const { description, form, otherwise, type, secret } = child;
     const fallback = otherwise === undefined ? { written: child.default } : { words: otherwise };
-    known.set(path, { path, description, form, fallback, textOnly: type === "string" });
+    known.set(path, { path, description, form, fallback, textOnly: type === "string", secret });
   }
 }
 

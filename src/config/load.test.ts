@@ -13,6 +13,8 @@ describe("with nothing given", () => {
     const { config, sources, notices } = load();
     expect(config).toEqual({
       shape: "solo",
+      stores: { kind: "files" },
+      collection: { grace: 86_400_000 },
       listen: [{ host: "", port: 5000, loopback: false }],
       data: join(cwd, "data"),
       workers: 4,
@@ -204,10 +206,7 @@ describe("refused, each in one sentence", () => {
       "\nlisten:\n - :5000\n - nine",
       'c.yml:2: listen: "nine" is not an address to listen on; write ":5000" for every interface, "127.0.0.1:5000" or "[::1]:5000".',
     ],
-    [
-      "shape: cluster",
-      'c.yml:1: shape: "cluster" is not accepted; it takes "solo", the only shape that this version runs.',
-    ],
+    ["shape: cluster", 'c.yml:1: shape: "cluster" is not accepted; it takes "solo" or "shared".'],
     [
       "auth: { anonymous: [admin] }",
       'c.yml:1: auth.anonymous: ["admin"] is not accepted; it takes a list of pull, push and delete.',
@@ -335,10 +334,6 @@ describe("sections of later versions stop the start", () => {
     ["auth: { rules: [] }", "auth"],
     ["tls: { cert: a, key: b, clientCas: [c] }", "tls.clientCas"],
     ["cluster: { node: n1 }", "cluster"],
-    ["metadata: { postgres: { url: x } }", "metadata"],
-    ["storage: { s3: { bucket: x } }", "storage"],
-    ["storage: { storj: { bucket: x } }", "storage"],
-    ["collection: { grace: 24h }", "collection"],
     ["proxy: { remoteurl: x }", "proxy"],
   ])("%s", (yaml, section) => {
     const [sentence, ...more] = refusals({ yaml });
@@ -350,7 +345,6 @@ describe("sections of later versions stop the start", () => {
   test.each([
     ["HOLDFAST_AUTH_HTPASSWD_FILE", "auth"],
     ["HOLDFAST_TLS_CLIENT_CAS", "tls.clientCas"],
-    ["HOLDFAST_STORAGE_S3_ACCESS_KEY_ID", "storage"],
     ["HOLDFAST_CLUSTER_NODE", "cluster"],
   ])("%s", (name, section) =>
     expect(refusals({ env: { [name]: "secret" } })).toEqual([
@@ -360,8 +354,8 @@ describe("sections of later versions stop the start", () => {
 
   test("no refusal shows what was written, it may be a secret", () => {
     const problems = refusals({
-      yaml: "auth: { token: hunter2 }\nstorage: { s3: { secretAccessKey: hunter2 } }",
-      env: { HOLDFAST_STORAGE_S3_SECRET_ACCESS_KEY: "hunter2", HOLDFAST_NOPE: "hunter2" },
+      yaml: "auth: { token: hunter2 }\ncluster: { secret: hunter2 }",
+      env: { HOLDFAST_CLUSTER_SECRET: "hunter2", HOLDFAST_NOPE: "hunter2" },
     });
     expect(problems).toHaveLength(4);
     expect(problems.join()).not.toContain("hunter2");

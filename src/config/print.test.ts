@@ -4,9 +4,12 @@ import { parse } from "yaml";
 import { loaderIn, temporaryDirectory } from "./config-fixture.ts";
 import { configSchemaJson, knownKeys } from "./keys.ts";
 import { printConfig } from "./print.ts";
+import { hunter, storeSections, writeStoreFiles } from "./stores-fixture.ts";
+import { isMap } from "./tree.ts";
 
 const cwd = temporaryDirectory();
 const load = loaderIn(cwd);
+writeStoreFiles(cwd);
 
 const written = fc.record(
   {
@@ -22,6 +25,7 @@ const written = fc.record(
     publicUrl: fc.constant("https://r.example.com"),
     trustedProxies: fc.array(fc.ipV4()),
     auth: fc.record({ anonymous: fc.uniqueArray(fc.constantFrom("pull", "push", "delete")) }),
+    collection: fc.record({ grace: fc.integer({ min: 1, max: 900 }).map((m) => `${m}m`) }),
     drain: fc.record({ timeout: fc.nat(10_000_000).map((ms) => `${ms}ms`) }),
     limits: fc.record({ blobBytes: fc.maxSafeNat(), jsonDepth: fc.integer({ min: 1, max: 1000 }) }),
   },
@@ -57,13 +61,90 @@ test("every key that is set is printed with who set it", () => {
   expect(text).toContain("data: /srv/x # --data\n");
   expect(text).toContain('listen: [":1"] # --listen\n');
   expect(text).toContain("level: info # default\n");
-  const printed = parse(text) as Record<string, Record<string, unknown>>;
-  const optional = ["tls.cert", "tls.key", "publicUrl"];
-  for (const key of knownKeys.keys()) {
-    if (optional.includes(key)) continue;
-    const [first = "", last] = key.split(".");
-    expect(last === undefined ? printed[first] : printed[first]?.[last]).toBeDefined();
+  const printed: unknown = parse(text);
+  const optional = /^(?:tls\.|publicUrl$|metadata\.|storage\.)/;
+  for (const key of knownKeys.keys())
+    if (!optional.test(key)) expect(at(printed, key)).toBeDefined();
+});
+
+function at(tree: unknown, key: string): unknown {
+  return key
+    .split(".")
+    .reduce<unknown>((node, name) => (isMap(node) ? node[name] : undefined), tree);
+}
+
+/** The tree with every secret that stands in it masked, every path absolute, and lists as lists. */
+const asPrinted: readonly unknown[] = [
+  {
+    metadata: {
+      postgres: {
+        url: "postgres://me@a:5433,[::1]:5432/images",
+        password: "(secret, 15 characters)",
+        connections: 7,
+        tls: { mode: "verify-full", ca: `${cwd}/ca.pem` },
+      },
+    },
+    storage: {
+      s3: {
+        prefix: "some/where/",
+        accessKeyId: "(secret, 4 characters)",
+        secretAccessKey: "(secret, 15 characters)",
+        sessionToken: "(secret, 15 characters)",
+        redirect: { enabled: true, ttl: "1h", exceptUserAgents: ["containerd/"] },
+      },
+    },
+  },
+  {
+    metadata: { etcd: { password: "(secret, 15 characters)", tls: { key: `${cwd}/client.key` } } },
+    storage: { storj: { accessGrant: "(secret, 15 characters)", endpoint: "http://gateway:7777" } },
+  },
+  {
+    metadata: { postgres: { urlFile: `${cwd}/pg.url`, tls: { mode: "prefer" } } },
+    storage: { s3: { accessKeyIdFile: `${cwd}/id`, sessionTokenFile: `${cwd}/token` } },
+  },
+  {
+    metadata: {
+      postgres: { url: "postgres://me@db:5432/me", passwordFile: `${cwd}/pg.password` },
+    },
+    storage: { storj: { accessGrantFile: `${cwd}/grant` } },
+  },
+  { metadata: { etcd: { endpoints: ["http://a:2379"], prefix: "holdfast/" } } },
+  { storage: { s3: { region: "us-east-1", pathStyle: true } } },
+];
+
+test("stores are printed as they are written, but no secret is", () => {
+  for (const [index, tree] of storeSections.entries()) {
+    const { config, sources } = load({ yaml: JSON.stringify(tree) });
+    const text = printConfig(config, sources);
+    expect(text).not.toContain(hunter);
+    expect(parse(text)).toMatchObject(asPrinted[index] as object);
+    expect(text).toMatch(/\n {4}bucket: images(?:\.example\.com)? # .*c\.yml:1\n/);
   }
+});
+
+test("printed stores are a file that gives the same configuration, once the secrets are back in it", () => {
+  for (const tree of storeSections) {
+    const { config } = load({ yaml: JSON.stringify(tree) });
+    const printed = printConfig(config)
+      .replaceAll('"(secret, 15 characters)"', hunter)
+      .replaceAll('"(secret, 4 characters)"', "AKIA");
+    const { auth, ...again } = load({ yaml: printed }).config;
+    expect({ ...again, auth: { ...auth, because: "reachable" } }).toEqual(config);
+  }
+});
+
+test("a password that stands in an address is taken out of it", () => {
+  const yaml = `metadata: { postgres: { url: "postgres://me:${hunter}@db" } }\nstorage: { s3: { bucket: images } }`;
+  const { config, sources } = load({ yaml });
+  const text = printConfig(config, sources);
+  expect(text).toContain('url: "postgres://me@db:5432/me" # ');
+  expect(text).toContain('password: "(secret, 15 characters)"\n');
+  expect(text).not.toContain(hunter);
+});
+
+test("what is shown in place of a secret is refused as one", () => {
+  const { config } = load({ yaml: JSON.stringify(storeSections[1]) });
+  expect(() => load({ yaml: printConfig(config) })).toThrow("write the secret itself");
 });
 
 test("the JSON Schema describes every key and refuses others", () => {

@@ -3,10 +3,13 @@ import { formatAddressRange } from "./address-range.ts";
 import type { Config } from "./config.ts";
 import { formatDuration } from "./duration.ts";
 import { formatListen } from "./listen.ts";
+import { writtenStores } from "./print-stores.ts";
+import { isMasked } from "./secret.ts";
 
 /**
  * The configuration as a YAML file that gives the same configuration again. With `sources` (of `loadConfig`), a comment
- * behind each key says who set it. No key holds a secret, so nothing is left out.
+ * behind each key says who set it. In place of a secret that does not come from a file stands its length, which is refused as
+ * a value.
  */
 export function printConfig(config: Config, sources?: ReadonlyMap<string, string>): string {
   const document = new Document(written(config), { aliasDuplicateObjects: false });
@@ -47,6 +50,8 @@ function written(config: Config): Record<string, unknown> {
       expiry: formatDuration(config.uploads.expiry),
       purgeInterval: formatDuration(config.uploads.purgeInterval),
     },
+    ...writtenStores(config.stores),
+    collection: { grace: formatDuration(config.collection.grace) },
     limits: { ...limits, uploadIdle: formatDuration(limits.uploadIdle) },
   };
 }
@@ -57,6 +62,8 @@ function comment(node: unknown, parents: string, sources: ReadonlyMap<string, st
     const path = `${parents}${String(key)}`;
     const source = sources.get(path);
     if (isMap(value)) comment(value, `${path}.`, sources);
+    // A password that stands in an address is printed beside it, but nobody set its key.
+    else if (source === "default" && isScalar(value) && isMasked(String(value.value))) continue;
     else if (source !== undefined && (isScalar(value) || isSeq(value)))
       value.comment = ` ${source}`;
   }

@@ -14,18 +14,6 @@ const refused: readonly (readonly [section: string, why: string])[] = [
   ],
   ["join", "it runs as one node, and Holdfast refuses to start rather than stand alone; remove it"],
   [
-    "metadata",
-    "it keeps its metadata in the data directory, and Holdfast refuses to start rather than leave your database unused; remove it",
-  ],
-  [
-    "storage",
-    'it keeps its bytes in the data directory, and Holdfast refuses to start rather than write to a disk what was meant for elsewhere; remove it, and set "data"',
-  ],
-  [
-    "collection",
-    "the bytes of deleted content stay on disk until collection comes, and Holdfast refuses to start rather than let the disk fill unnoticed; remove it",
-  ],
-  [
     "proxy",
     "pull-through is not supported yet, and Holdfast refuses to start rather than be a plain registry where you asked for a cache; remove it",
   ],

@@ -8,7 +8,9 @@ import { knownKeys } from "./keys.ts";
 import { formatListen, type ListenAddress } from "./listen.ts";
 import { shown } from "./parsed.ts";
 import type { Findings, Setting, Settings, Source } from "./problem.ts";
+import { resolveStores, shapeOf } from "./resolve-stores.ts";
 import { schema, type SchemaOutput } from "./schema.ts";
+import { isMap } from "./tree.ts";
 
 /** What defaults depend on. */
 export interface Machine {
@@ -58,10 +60,13 @@ export function resolve(
     const what = "it is the same address as listen; choose another port for the metrics";
     findings.problem(source("metrics.listen"), "metrics.listen", what);
   }
-  if (findings.problems.length > 0) return undefined;
+  const stores = resolveStores(data, settings, cwd, findings);
+  if (!stores || findings.problems.length > 0) return undefined;
+  const { metadata: _, storage: __, ...rest } = data;
   return {
-    ...data,
-    shape: "solo",
+    ...rest,
+    shape: shapeOf(stores),
+    stores,
     data: absolute(cwd, data.data ?? defaultData(cwd, machine)),
     workers: workers(data.workers, source("workers"), machine, findings),
     tls:
@@ -80,9 +85,16 @@ export function resolve(
 function toTree(settings: Settings): Record<string, unknown> {
   const tree: Record<string, unknown> = {};
   for (const [key, { value }] of settings) {
-    const [first = "", last] = key.split(".");
-    if (last === undefined) tree[first] = value;
-    else tree[first] = { ...(tree[first] as object | undefined), [last]: value };
+    const parents = key.split(".");
+    const last = parents.pop() ?? "";
+    let node = tree;
+    for (const name of parents) {
+      const child = node[name];
+      const next = isMap(child) ? child : {};
+      node[name] = next;
+      node = next;
+    }
+    node[last] = value;
   }
   return tree;
 }
@@ -99,7 +111,7 @@ function report(issue: z.core.$ZodIssue, settings: Settings, findings: Findings)
   const what =
     issue.code === "custom"
       ? issue.message
-      : `${shown(setting.value)} is not accepted; it takes ${known.form}${listHint(issue, setting)}`;
+      : `${known.secret ? "what is written" : shown(setting.value)} is not accepted; it takes ${known.form}${listHint(issue, setting)}`;
   findings.problem(setting.source, known.path, what);
 }
 

@@ -1,96 +1,11 @@
 import { z } from "zod";
 import { actions } from "./action.ts";
 import { parseAddressRange } from "./address-range.ts";
-import { formatDuration, parseDuration } from "./duration.ts";
 import { parseListen, type ListenAddress } from "./listen.ts";
 import type { Parsed } from "./parsed.ts";
 import { parsePublicUrl } from "./public-url.ts";
-import { parseSize } from "./size.ts";
-
-/** Notes on a key beside its type. `form` completes "it takes …"; `otherwise` says the default that depends on the machine. */
-interface Notes {
-  readonly form: string;
-  readonly otherwise?: string;
-}
-
-function key<S extends z.ZodType>(schema: S, description: string, notes: Notes): S {
-  return schema.meta({ description, ...notes });
-}
-
-function lift<I, O>(parse: (written: I) => Parsed<O>) {
-  return (written: I, context: z.RefinementCtx): O => {
-    const parsed = parse(written);
-    if ("value" in parsed) return parsed.value;
-    context.addIssue({ code: "custom", message: parsed.problem });
-    return z.NEVER;
-  };
-}
-
-/** Every element parsed; the first bad one speaks for the list. */
-function each<O>(parse: (written: string) => Parsed<O>) {
-  return (written: string | readonly string[]): Parsed<readonly O[]> => {
-    const value: O[] = [];
-    for (const text of typeof written === "string" ? [written] : written) {
-      const parsed = parse(text);
-      if ("problem" in parsed) return parsed;
-      value.push(parsed.value);
-    }
-    return { value };
-  };
-}
-
-function duration(fallback: string, least: number, description: string) {
-  const parse = (text: string): Parsed<number> => {
-    const parsed = parseDuration(text);
-    return "value" in parsed && parsed.value < least
-      ? { problem: `"${text}" is too short; write at least ${formatDuration(least)}` }
-      : parsed;
-  };
-  return key(z.string().transform(lift(parse)).prefault(fallback), description, {
-    form: "a duration such as 250ms, 30s, 10m, 24h or 7d",
-  });
-}
-
-function size(fallback: number, least: number, description: string) {
-  const parse = (written: string | number): Parsed<number> => {
-    const parsed = parseSize(written);
-    return "value" in parsed && parsed.value < least
-      ? { problem: `${written} is too small; write at least ${least} bytes` }
-      : parsed;
-  };
-  return key(
-    z
-      .union([z.int().min(0), z.string()])
-      .transform(lift(parse))
-      .prefault(fallback),
-    description,
-    { form: "a number of bytes, or a size such as 4MiB or 4MB" },
-  );
-}
-
-function count(fallback: number, most: number, description: string) {
-  return key(z.int().min(1).max(most).prefault(fallback), description, {
-    form: `a whole number from 1 to ${most}`,
-  });
-}
-
-function choice<const V extends readonly [string, ...string[]]>(
-  values: V,
-  fallback: NoInfer<V[number]>,
-  description: string,
-) {
-  const inner = z.enum(values);
-  return key(inner.prefault(fallback), description, {
-    form: `one of ${values.join(", ")}`,
-  });
-}
-
-function path(description: string, otherwise?: string) {
-  return key(z.string().min(1).optional(), description, {
-    form: "a path, relative ones starting at the working directory",
-    ...(otherwise === undefined ? {} : { otherwise }),
-  });
-}
+import { choice, count, duration, each, key, lift, path, size } from "./schema-key.ts";
+import { metadata, storage } from "./schema-stores.ts";
 
 const optionalListen = (text: string): Parsed<ListenAddress | undefined> =>
   text === "" || text === "off" ? { value: undefined } : parseListen(text);
@@ -98,9 +13,9 @@ const optionalListen = (text: string): Parsed<ListenAddress | undefined> =>
 /** The configuration file. Its input is what an operator writes, its output typed values; `resolve` adds what depends on the machine. */
 export const schema = z.strictObject({
   shape: key(
-    z.literal("solo").optional(),
-    "How this registry is built, as an assertion: any other value stops the start.",
-    { form: '"solo", the only shape that this version runs', otherwise: "not asserted" },
+    z.enum(["solo", "shared"]).optional(),
+    "How this registry is built, as an assertion: it stops the start when `metadata` and `storage` say otherwise. A database and a bucket are `shared` (any number of nodes), everything else is `solo` (one node).",
+    { form: '"solo" or "shared"', otherwise: "not asserted" },
   ),
   listen: key(
     z
@@ -111,7 +26,7 @@ export const schema = z.strictObject({
     { form: 'an address such as ":5000", "127.0.0.1:5000" or "[::1]:5000", or a list of them' },
   ),
   data: path(
-    "The data directory: blobs, uploads, metadata, lock and admin socket. A directory that distribution wrote is adopted in place.",
+    "The data directory: blobs, uploads, metadata, lock and admin socket. A directory that distribution wrote is adopted in place. With a bucket (`storage`) nothing in it has to outlive the machine.",
     "`./data`; `/var/lib/holdfast` where that is a writable directory and `./data` does not exist",
   ),
   workers: key(
@@ -217,6 +132,17 @@ export const schema = z.strictObject({
         "An upload that received nothing for so long is gone, and its bytes with it.",
       ),
       purgeInterval: duration("1h", 1000, "How often expired uploads are looked for."),
+    })
+    .prefault({}),
+  metadata,
+  storage,
+  collection: z
+    .strictObject({
+      grace: duration(
+        "24h",
+        60_000,
+        "How far back the metadata can be rebuilt to a point in time from the journal.",
+      ),
     })
     .prefault({}),
   limits: z

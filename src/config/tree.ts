@@ -10,10 +10,13 @@ export function isMap(value: unknown): value is Record<string, unknown> {
 
 /** Sections that somebody wrote for a reason: without a word in them, nobody can tell which. */
 const spoken = new Map([
-  [
-    "auth",
-    "it says nothing; write what anyone may do, such as anonymous: [pull], or remove the section",
-  ],
+  ["auth", "write what anyone may do, such as anonymous: [pull]"],
+  ["metadata", "set metadata.postgres or metadata.etcd"],
+  ["metadata.postgres", "set metadata.postgres.url"],
+  ["metadata.etcd", "set metadata.etcd.endpoints"],
+  ["storage", "set storage.s3 or storage.storj"],
+  ["storage.s3", "set storage.s3.bucket"],
+  ["storage.storj", "set storage.storj.bucket and storage.storj.accessGrant"],
 ]);
 
 /** Takes the known keys out of a parsed file (or of a JSON map in a variable), and finds fault with the rest. */
@@ -23,13 +26,16 @@ export function readTree(
   findings: Findings,
   parents: readonly string[] = [],
 ): void {
-  const mute = parents.length === 1 ? spoken.get(parents[0] ?? "") : undefined;
-  if (mute !== undefined && isSilent(tree))
-    return findings.problem(sourceOf(parents), parents.join("."), mute);
+  const section = parents.join(".");
+  const remedy = spoken.get(section);
+  if (remedy !== undefined && isSilent(tree)) {
+    const what = `it says nothing; ${remedy}, or remove the section`;
+    return findings.problem(sourceOf(parents), section, what);
+  }
   if (isNothing(tree)) return;
   if (!isMap(tree)) {
     const what = 'this is not a map of keys; write "key: value" lines';
-    findings.problem(sourceOf(parents), parents.join("."), what);
+    findings.problem(sourceOf(parents), section, what);
     return;
   }
   for (const [name, value] of Object.entries(tree)) {

@@ -48,9 +48,11 @@ function read(name: string): string {
 function toPlain(name: string, document: Document): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError([`${name}: this is not usable YAML (${reason}); write it plainly.`]);
+  } catch {
+    // The error would name the alias, which may be a secret that begins with "*".
+    throw new ConfigError([
+      `${name}: this is not usable YAML (an alias leads nowhere, or there are too many); write it plainly, with quotes around a text that begins with "*".`,
+    ]);
   }
 }
 

@@ -8,7 +8,7 @@ import { answer, json, type Headers } from "./respond.ts";
 
 /** For as long as another registry's repositories are being counted. */
 const INCOMPLETE =
-  '299 - "repositories of the directory being taken over are still being listed; more will follow"';
+  '299 - "repositories that are being taken over are still being listed; more will follow"';
 
 export async function getTags(call: Call, name: RepositoryName): Promise<Response> {
   const page = await call.registry.listTags(name, pageOf(call));

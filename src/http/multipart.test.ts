@@ -11,6 +11,7 @@ function blobOf(form: "bytes" | "blob" | "stream", asked: ByteSpan[] = []): Pull
   return {
     size: CONTENT.length,
     stale: false,
+    url: async () => undefined,
     body: async (range) => {
       if (range === undefined) throw new Error("asked for the whole");
       asked.push(range);

@@ -1,5 +1,6 @@
 /** GET and HEAD of manifests and blobs: distribution-spec §Pull; RFC 9110 §14 for ranges. */
 import type { ByteRange } from "../blobs/port.ts";
+import type { Config, RedirectConfig } from "../config/config.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RepositoryName } from "../oci/name.ts";
 import { resolveRange, type ByteSpan } from "../oci/range.ts";
@@ -44,6 +45,8 @@ export async function getBlob(call: Call, name: RepositoryName, digest: Digest):
     ...staleWarning(blob.stale),
   };
   if (isNotModified(sent, digest)) return answer(304, headers);
+  const elsewhere = await redirection(call, blob);
+  if (elsewhere !== undefined) return answer(307, { ...headers, Location: elsewhere });
   headers["Content-Type"] = "application/octet-stream";
 
   // RFC 9110 §14.2: a Range means something with GET only.
@@ -61,6 +64,21 @@ export async function getBlob(call: Call, name: RepositoryName, digest: Digest):
   }
   const parts = multipart(wanted.spans, blob, "application/octet-stream");
   return answer(206, { ...headers, "Content-Type": parts.contentType }, parts.stream());
+}
+
+/** Where the client is to fetch the bytes, if not here; it takes its Range along. */
+async function redirection(call: Call, blob: PulledBlob): Promise<string | undefined> {
+  const redirect = redirectOf(call.config);
+  if (call.method !== "GET" || redirect?.enabled !== true) return undefined;
+  const agent = call.request.headers.get("user-agent")?.toLowerCase() ?? "";
+  if (redirect.exceptUserAgents.some((part) => agent.includes(part.toLowerCase()))) {
+    return undefined;
+  }
+  return blob.url(redirect.ttl / 1000);
+}
+
+function redirectOf({ stores }: Config): RedirectConfig | undefined {
+  return stores.kind === "files" ? undefined : stores.bucket.redirect;
 }
 
 function purposeOf({ method }: Call): Purpose {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { makeDigest, type Digest } from "../oci/digest.ts";
 import { parseName, parseTag, type RepositoryName, type Tag } from "../oci/name.ts";
-import { keys, lastPart } from "./keys.ts";
+import { isJournaled, keys, lastPart } from "./keys.ts";
 
 const digestOf = (n: number): Digest => makeDigest("sha256", n.toString(16).padStart(64, "0"));
 const taken = <T>(value: T | undefined): value is T => value !== undefined;
@@ -178,4 +178,26 @@ test("the last part of a key is what it was made with", () => {
       expect(lastPart(keys.referrer(f.name, f.digest, f.other))).toBe(f.other);
     }),
   );
+});
+
+test("the journal keeps the registry's facts, not those of its running nodes, and no secret", () => {
+  fc.assert(
+    fc.property(facts, (f) => {
+      for (const [, , key] of SCANS)
+        expect(isJournaled(key(f))).toBe(!key(f).startsWith("upload!"));
+    }),
+  );
+  for (const key of [keys.schema, keys.installation, keys.trash("a!b"), keys.adoption])
+    expect(isJournaled(key)).toBe(true);
+  for (const key of [
+    keys.uploadSecret,
+    keys.upload("x"),
+    keys.lease("x"),
+    keys.alive("x"),
+    keys.journal("x"),
+    keys.restoring,
+    "multipart!x",
+    "secret!signing",
+  ])
+    expect(isJournaled(key)).toBe(false);
 });

@@ -14,6 +14,8 @@ export const keys = {
   installation: "meta!installation",
   /** Secrets that only the store's nodes may know; never part of a journal or backup. */
   uploadSecret: "secret!uploads",
+  /** Key pair registered with Storj, by a fingerprint of the access grant. */
+  storjSecret: (grant: string): string => `secret!storj!${grant}`,
 
   repositories: "repo!",
   repository: (name: RepositoryName): string => `repo!${name}`,
@@ -35,6 +37,7 @@ export const keys = {
   manifest: (name: RepositoryName, digest: Digest | string): string => `manifest!${name}!${digest}`,
   /** A manifest's hold on its own bytes, by blob, so that "who holds these bytes" is a scan of link! and keep!. */
   keep: (digest: Digest, name: RepositoryName): string => `keep!${digest}!${name}`,
+  allKeeps: "keep!",
 
   referrers: (name: RepositoryName, subject: string): string => `referrer!${name}!${subject}!`,
   referrer: (name: RepositoryName, subject: string, digest: Digest): string =>
@@ -45,6 +48,7 @@ export const keys = {
   /** A repository's right to show a blob. */
   link: (digest: Digest | string, name: RepositoryName): string => `link!${digest}!${name}`,
   links: (digest: Digest): string => `link!${digest}!`,
+  allLinks: "link!",
 
   /** Reverse indexes: which manifests of the repository need this blob, this child manifest. */
   use: (name: RepositoryName, blob: string, manifest: Digest): string =>
@@ -64,9 +68,21 @@ export const keys = {
 
   uploads: "upload!",
   upload: (id: string): string => `upload!${id}`,
+  /** Bytes of an unfinished upload in a bucket, and who holds them. */
+  multiparts: "multipart!",
+  multipart: (id: string): string => `multipart!${id}`,
   trashes: "trash!",
   trash: (locator: string): string => `trash!${locator}`,
   lease: (job: string): string => `lease!${job}`,
+  /** Beats of a living process. */
+  alive: (run: string): string => `alive!${run}`,
+  alives: "alive!",
+
+  /** How far the journal reaches, as each of its writers knows. */
+  journal: (writer: string): string => `journal!${writer}`,
+  journals: "journal!",
+  /** There while the store is being filled from the journal: nothing may be served from it. */
+  restoring: "restore!state",
 
   /** Progress of taking over another registry's data directory. */
   adoption: "adopt!state",
@@ -74,7 +90,30 @@ export const keys = {
   adopteds: "adopt!repo!",
 } as const;
 
+const BY_DIGEST = new Set(["repo", "manifest", "blob", "link"]);
+
+/** Whether a pull by digest rests upon this key: what it says seldom changes, and never to another content. */
+export function mayBeShownStale(key: string): boolean {
+  return BY_DIGEST.has(key.slice(0, key.indexOf("!")));
+}
+
 /** The part of a key after its last `!`. */
 export function lastPart(key: string): string {
   return key.slice(key.lastIndexOf("!") + 1);
+}
+
+/** Facts of the running nodes, and what must not leave the store. */
+const UNJOURNALED = new Set([
+  "upload",
+  "multipart",
+  "lease",
+  "alive",
+  "journal",
+  "restore",
+  "secret",
+]);
+
+/** Whether the journal keeps what this key says, so that a rebuilt store has it. */
+export function isJournaled(key: string): boolean {
+  return !UNJOURNALED.has(key.slice(0, key.indexOf("!")));
 }

@@ -1,6 +1,6 @@
 /** The end of an adoption: every blob gets a place among our own, then the other registry's directory goes. */
 import { batches } from "../base/batches.ts";
-import { isFlaw, type ForeignLayout } from "../blobs/foreign.ts";
+import { isFlaw, type RemovableLayout } from "../blobs/foreign.ts";
 import { keys, lastPart } from "../meta/keys.ts";
 import type { Entry } from "../meta/port.ts";
 import { parseDigest, type Digest } from "../oci/digest.ts";
@@ -52,7 +52,7 @@ export type FinishEvent =
 /** Does it, event by event; whatever is cut short is taken up by the next call. */
 export async function* finishAdoption(
   ctx: Context,
-  layout: ForeignLayout,
+  layout: RemovableLayout,
   options: FinishOptions,
 ): AsyncGenerator<FinishEvent, void, void> {
   const { dryRun, dropDamaged, signal, graceMs } = options;
@@ -124,7 +124,7 @@ export async function countForeign(ctx: Pick<Context, "meta">): Promise<ForeignC
 
 async function countUnreferenced(
   ctx: Context,
-  layout: ForeignLayout,
+  layout: RemovableLayout,
 ): Promise<{ readonly unreferenced: number; readonly unreferencedBytes: number }> {
   const count = { unreferenced: 0, unreferencedBytes: 0 };
   for await (const batch of batches(layout.blobs(), BATCH)) {
@@ -163,7 +163,7 @@ async function* foreignBlobs({
 /** What is wrong with the blob, or `undefined` when its bytes are ours now. */
 async function takeOver(
   ctx: Context,
-  layout: ForeignLayout,
+  layout: RemovableLayout,
   { digest, entry, record }: ForeignEntry,
 ): Promise<string | undefined> {
   if ((await ctx.blobs.stat(record.locator)) === undefined) return "its bytes are gone";

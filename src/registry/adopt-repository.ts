@@ -5,6 +5,7 @@
  * once it is there, nothing here writes to the repository again.
  */
 import { batches } from "../base/batches.ts";
+import type { Limiter } from "../base/limiter.ts";
 import { isFlaw, type Flaw, type ForeignBlob, type ForeignLayout } from "../blobs/foreign.ts";
 import { BlobStoreUnavailable } from "../blobs/port.ts";
 import { keys } from "../meta/keys.ts";
@@ -37,8 +38,8 @@ const GENERATION = "adopted";
 /** Manifests above this are not read into memory, in bytes; distribution takes 4 MiB. */
 const MANIFEST_BYTES_MAX = 16 * 1024 * 1024;
 const BATCH_MAX = 200;
-/** Manifests read at once. */
-const WIDTH = 16;
+/** Manifests written by one commit. */
+const WIDTH = 64;
 /** Readings of a repository that another program keeps changing. */
 const ATTEMPTS_MAX = 5;
 const EXAMPLES_MAX = 5;
@@ -46,16 +47,22 @@ const EXAMPLES_MAX = 5;
 /** The repository is ours already. */
 class Adopted extends Error {}
 
+export interface AdoptOptions {
+  /** Manifests read at once. */
+  readonly reads: Limiter;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** Resolves when the repository is taken over, by this process or another. Throws where it cannot be read, or on `signal`. */
 export async function adoptRepository(
   ctx: Context,
   layout: ForeignLayout,
   name: RepositoryName,
-  signal?: AbortSignal,
+  options: AdoptOptions,
 ): Promise<void> {
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
     try {
-      if (await new Adoption(ctx, layout, name, await layout.stamp(name), signal).run()) return;
+      if (await new Adoption(ctx, layout, name, await layout.stamp(name), options).run()) return;
     } catch (error) {
       if (error instanceof Adopted) return;
       throw error;
@@ -66,7 +73,7 @@ export async function adoptRepository(
     });
   }
   throw new BlobStoreUnavailable(
-    `another program keeps changing ${name} in the directory being taken over: stop it`,
+    `another program keeps changing ${name} while it is taken over: stop it`,
   );
 }
 
@@ -83,7 +90,7 @@ class Adoption {
   readonly #layout: ForeignLayout;
   readonly #name: RepositoryName;
   readonly #stamp: string;
-  readonly #signal: AbortSignal | undefined;
+  readonly #options: AdoptOptions;
   readonly #flaws = new FlawTally(EXAMPLES_MAX);
   readonly #counts = { manifests: 0, tags: 0, layers: 0 };
   #incarnation = "";
@@ -95,13 +102,13 @@ class Adoption {
     layout: ForeignLayout,
     name: RepositoryName,
     stamp: string,
-    signal: AbortSignal | undefined,
+    options: AdoptOptions,
   ) {
     this.#ctx = ctx;
     this.#layout = layout;
     this.#name = name;
     this.#stamp = stamp;
-    this.#signal = signal;
+    this.#options = options;
   }
 
   /** False when the repository changed meanwhile. */
@@ -137,7 +144,10 @@ class Adoption {
       this.#width,
     )) {
       const read = await Promise.all(
-        revisions.map(async ({ digest, at }) => ({ digest, at, ...(await this.#read(digest)) })),
+        revisions.map(async ({ digest, at }) => {
+          const read = await this.#options.reads.run(async () => this.#read(digest));
+          return { digest, at, ...read };
+        }),
       );
       const sound = read.flatMap(({ digest, at, manifest, blob, flaw }) => {
         if (flaw !== undefined) this.#note(flaw);
@@ -245,7 +255,7 @@ class Adoption {
     blobs: readonly (readonly [Digest, ForeignBlob])[],
     verified: boolean,
   ): Promise<number> {
-    this.#signal?.throwIfAborted();
+    this.#options.signal?.throwIfAborted();
     const { meta } = this.#ctx;
     const fixed = [keys.adopted(this.#name), keys.repository(this.#name)];
     const own = facts.map(({ key }) => key);

@@ -107,10 +107,7 @@ function meanwhile(layout: ForeignLayout, between: () => void): ForeignLayout {
     },
     tags: (repository, note) => layout.tags(repository, note),
     blob: async (digest) => layout.blob(digest),
-    blobs: () => layout.blobs(),
     stamp: async (repository) => layout.stamp(repository),
-    claim: async (digest) => layout.claim(digest),
-    remove: async () => layout.remove(),
   };
 }
 

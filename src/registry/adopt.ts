@@ -3,6 +3,7 @@
  * request comes for one that is still to come. No byte is copied; nothing of the other registry is changed.
  */
 import { batches } from "../base/batches.ts";
+import { Limiter } from "../base/limiter.ts";
 import type { ForeignLayout } from "../blobs/foreign.ts";
 import { keys } from "../meta/keys.ts";
 import type { Commit } from "../meta/port.ts";
@@ -21,6 +22,8 @@ import { decode, encode, type RepositoryRecord } from "./records.ts";
 const BATCH = 200;
 /** Repositories taken over at once: their commits share an fsync. */
 const WIDTH = 32;
+/** Manifests read at once, of all repositories together: each is held in memory. */
+const READS_MAX = 64;
 const EXAMPLES_MAX = 20;
 
 export interface AdoptionProgress {
@@ -37,6 +40,7 @@ export class Adopter {
   /** Taken over, as this process knows: what is once so stays so. */
   readonly #known = new Set<RepositoryName>();
   readonly #running = new Map<RepositoryName, Promise<boolean>>();
+  readonly #reads = new Limiter(READS_MAX);
   #signal: AbortSignal | undefined;
   #pending = true;
   #listing = true;
@@ -167,7 +171,8 @@ export class Adopter {
     const { entries } = await this.#ctx.meta.get([keys.adopted(name)]);
     if (entries[0] !== undefined) return true;
     if ((await this.#isOver()) || !(await this.#layout.has(name))) return false;
-    await adoptRepository(this.#ctx, this.#layout, name, this.#signal);
+    const options = { reads: this.#reads, signal: this.#signal };
+    await adoptRepository(this.#ctx, this.#layout, name, options);
     return true;
   }
 

@@ -60,7 +60,7 @@ async function fill(
   live: (batch: readonly Entry[]) => readonly Entry[] | Promise<readonly Entry[]>,
 ): Promise<Page> {
   const names: string[] = [];
-  let after = last === undefined ? undefined : what.prefix + last;
+  let after = last === undefined ? undefined : what.prefix + withoutNul(last);
   let more = limit > 0;
   let stale = false;
   while (more && names.length < limit) {
@@ -93,4 +93,9 @@ async function liveTags(
       return generations.get(record.digest) === record.generation;
     })
     .map(({ entry }) => entry);
+}
+
+/** No key has a NUL, and not every engine takes one: the same keys come after what is before it. */
+function withoutNul(last: string): string {
+  return last.split("\0", 1)[0] ?? "";
 }

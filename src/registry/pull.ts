@@ -43,6 +43,8 @@ export interface PulledBlob {
   readonly stale: boolean;
   /** The body of the blob, or of a part of it. */
   body(range?: ByteRange): Promise<BlobBody | Uint8Array<ArrayBuffer>>;
+  /** Where the store itself serves the blob for so many seconds, if it does. */
+  url(seconds: number): Promise<string | undefined>;
 }
 
 /** Throws MANIFEST_UNKNOWN. */
@@ -90,13 +92,29 @@ export async function pullBlob(
       size,
       stale,
       body: async (range) => (range ? bytes.subarray(range.start, range.end + 1) : bytes),
+      url: async () => undefined,
     };
   }
-  if ((await ctx.blobs.stat(record.value.locator)) !== size) {
+  // Whoever wants the bytes learns by opening them that they are gone.
+  if (purpose === "promise" && (await ctx.blobs.stat(record.value.locator)) !== size) {
     damaged(ctx, digest, record.value, "missing or of the wrong size");
     throw blobUnknown(name, digest);
   }
-  return { size, stale, body: async (range) => largeBody(ctx, name, digest, record, range) };
+  return {
+    size,
+    stale,
+    body: async (range) => largeBody(ctx, name, digest, record, range),
+    url: async (seconds) => presigned(ctx, record.value, seconds),
+  };
+}
+
+/** Nothing that is still to be checked leaves past us. */
+async function presigned(
+  { blobs }: Context,
+  { locator, verified }: BlobRecord,
+  seconds: number,
+): Promise<string | undefined> {
+  return verified ? blobs.presign?.(locator, seconds) : undefined;
 }
 
 async function manifestByTag(

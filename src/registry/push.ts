@@ -52,12 +52,31 @@ interface State {
   readonly links: ReadonlyMap<string, Entry | undefined>;
 }
 
+/** Operations of a commit that are not a tag's: repository, manifest, bytes and what they replace. */
+const FIXED_OPERATIONS = 16;
+/** The tag, its move, its index, and the index it leaves. */
+const TAG_OPERATIONS = 4;
+
 /**
- * Stores a manifest and sets its tags in one commit, which holds only while everything the manifest needs is
- * still there. Throws MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, SIZE_INVALID, or DENIED with
- * status 412 for a failed precondition.
+ * Stores a manifest and sets its tags, all in one commit where the store takes as many. Throws MANIFEST_INVALID,
+ * MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, SIZE_INVALID, or DENIED with status 412 for a failed precondition.
  */
 export async function pushManifest(
+  ctx: Context,
+  caller: Caller,
+  push: ManifestPush,
+): Promise<PushedManifest> {
+  const most = Math.floor((ctx.meta.operationsMax - FIXED_OPERATIONS) / TAG_OPERATIONS);
+  const pushed = await pushAtOnce(ctx, caller, { ...push, tags: push.tags.slice(0, most) });
+  for (let at = most; at < push.tags.length; at += most) {
+    const tags = push.tags.slice(at, at + most);
+    await pushAtOnce(ctx, caller, { ...push, tags, precondition: {} });
+  }
+  return pushed;
+}
+
+/** In one commit, which holds only while everything the manifest needs is still there. */
+async function pushAtOnce(
   ctx: Context,
   caller: Caller,
   push: ManifestPush,

@@ -1,7 +1,7 @@
 /** The registry: every use case, bound to its stores. */
 import { systemClock, type Clock } from "../base/clock.ts";
 import { Lru } from "../base/lru.ts";
-import type { ForeignLayout } from "../blobs/foreign.ts";
+import type { ForeignLayout, RemovableLayout } from "../blobs/foreign.ts";
 import type { BlobStore } from "../blobs/port.ts";
 import type { MetaStore } from "../meta/port.ts";
 import type { Algorithm, Digest } from "../oci/digest.ts";
@@ -11,6 +11,7 @@ import { Adopter, adoptionStatus } from "./adopt.ts";
 import { countForeign, finishAdoption, type FinishOptions } from "./adopt-finish.ts";
 import type { Caller, Context, RegistryOptions } from "./context.ts";
 import { deleteBlob, deleteManifest } from "./delete.ts";
+import { findDrift, type DriftOptions } from "./drift.ts";
 import { countBlobs } from "./stats.ts";
 import { mountBlob } from "./link.ts";
 import { listRepositories, listTags, type PageRequest } from "./list.ts";
@@ -122,13 +123,15 @@ export async function createRegistry(deps: RegistryDeps) {
     },
     purgeUploads: async (signal: AbortSignal) => purgeUploads(ctx, signal),
     sweepTrash: async (signal: AbortSignal) => sweepTrash(ctx, signal),
+    /** Where metadata and stored bytes disagree. */
+    findDrift: (options: DriftOptions) => findDrift(ctx, options),
     /** Bytes and number of stored blobs, counted afresh. */
     stats: async (signal: AbortSignal) => countBlobs(ctx, signal),
     /** Takes over what another registry left; `undefined` where there is nothing of that kind. */
     adopter,
     adoptionStatus: async () => adoptionStatus(ctx),
     countForeign: async () => countForeign(ctx),
-    finishAdoption: (layout: ForeignLayout, options: FinishOptions) =>
+    finishAdoption: (layout: RemovableLayout, options: FinishOptions) =>
       finishAdoption(ctx, layout, options),
   } as const;
 }

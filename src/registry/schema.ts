@@ -9,6 +9,11 @@ export class SchemaTooNew extends Error {
   override readonly name = "SchemaTooNew";
 }
 
+/** A rebuild of the store was cut short. */
+export class StoreHalfRestored extends Error {
+  override readonly name = "StoreHalfRestored";
+}
+
 /** One step that brings a store from version `from` to the next; safe to repeat after it was cut short. */
 export interface SchemaStep {
   readonly from: number;
@@ -20,7 +25,7 @@ const STEPS: readonly SchemaStep[] = [];
 
 /**
  * Makes a new store ours, or brings an older one up to `version`. Any number of nodes may do it at once.
- * Throws `SchemaTooNew`.
+ * Throws `SchemaTooNew` and `StoreHalfRestored`.
  */
 export async function prepareSchema(
   meta: MetaStore,
@@ -28,8 +33,21 @@ export async function prepareSchema(
   { version = SCHEMA_VERSION, steps = STEPS } = {},
 ): Promise<void> {
   for (;;) {
-    const { entries } = await meta.get([keys.schema]);
+    const { entries } = await meta.get([keys.schema, keys.uploadSecret, keys.restoring]);
     const schema = decode<SchemaRecord>(entries[0]);
+    if (entries[2] !== undefined) {
+      throw new StoreHalfRestored(
+        "the metadata is only half rebuilt: run `holdfast rebuild` again, which starts anew",
+      );
+    }
+    if (schema !== undefined && entries[1] === undefined) {
+      // Rebuilt from the journal, which keeps no secrets.
+      await meta.commit({
+        expect: [{ key: keys.uploadSecret, version: 0 }],
+        put: [{ key: keys.uploadSecret, value: newSecret() }],
+      });
+      continue;
+    }
     if (schema?.value.version === version) return;
     if (schema === undefined) {
       const installation: InstallationRecord = { id: randomHex(16), at: clock.now() };
@@ -38,7 +56,7 @@ export async function prepareSchema(
         put: [
           { key: keys.schema, value: encode({ version } satisfies SchemaRecord) },
           { key: keys.installation, value: encode(installation) },
-          { key: keys.uploadSecret, value: JSON.stringify(randomHex(32)) },
+          { key: keys.uploadSecret, value: newSecret() },
         ],
       });
       continue;
@@ -55,6 +73,23 @@ export async function prepareSchema(
       put: [{ key: keys.schema, value: encode({ version: from + 1 } satisfies SchemaRecord) }],
     });
   }
+}
+
+function newSecret(): string {
+  return JSON.stringify(randomHex(32));
+}
+
+/** The id of the installation that a store belongs to; `undefined` for a new store. */
+export async function findInstallation(meta: MetaStore): Promise<string | undefined> {
+  const { entries } = await meta.get([keys.installation]);
+  return decode<InstallationRecord>(entries[0])?.value.id;
+}
+
+/** The same of a store that has been through `prepareSchema`. */
+export async function readInstallation(meta: MetaStore): Promise<string> {
+  const id = await findInstallation(meta);
+  if (id === undefined) throw new Error("the store names no installation: prepareSchema first");
+  return id;
 }
 
 /** The key that signs upload sessions. */

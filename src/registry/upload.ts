@@ -96,7 +96,9 @@ export async function finishUpload(
   chunk: Chunk,
 ): Promise<void> {
   const found = await findSession(ctx, caller, name, id);
-  if (found.record === undefined && (chunk.content.length ?? Infinity) <= SMALL_MAX) {
+  // Without content it ends what earlier requests sent, whether or not they have noted it by now.
+  const { length = Infinity } = chunk.content;
+  if (found.record === undefined && length > 0 && length <= SMALL_MAX) {
     if ((await ctx.blobs.uploadSize(id)) === undefined) {
       return finishSmall(ctx, found, digest, chunk);
     }
@@ -110,12 +112,15 @@ export async function finishUpload(
   }
   const known = session.record?.value.progress;
   if (upload.size < (known?.size ?? 0)) return finishAgain(ctx, session, upload, digest);
+  const isEmpty = upload.size === 0;
   let stored: StoredBlob;
   try {
     stored = await upload.commit(digest, known);
   } catch (error) {
     if (!(error instanceof DigestMismatch)) throw error;
     await forget(ctx, session);
+    // A client that lost the answer to its last request sends it again, to a session that has ended well.
+    if (isEmpty && (await hasBlob(ctx, name, digest))) return;
     throw digestInvalid(digest, error.actual);
   }
   await linkBlob(ctx, name, digest, stored, session.record && id);
@@ -273,11 +278,7 @@ async function finishSmall(
 
   const { name } = session;
   const actual = digestOf(algorithmOf(digest), bytes);
-  if (actual !== digest) {
-    // A client that lost the answer to its last request sends it again, to a session that has ended well.
-    if (bytes.length === 0 && (await hasBlob(ctx, name, digest))) return;
-    throw digestInvalid(digest, actual);
-  }
+  if (actual !== digest) throw digestInvalid(digest, actual);
   await linkBlob(ctx, name, digest, async () => ctx.blobs.put(digest, bytes));
 }
 

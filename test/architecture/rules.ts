@@ -13,6 +13,7 @@ const RINGS = [
   "registry",
   "cluster",
   "upstream",
+  "journal",
   "blobs",
   "meta",
   "config",
@@ -29,11 +30,15 @@ const PAST =
 
 const ringOf = (file: string): string => file.split("/", 1)[0] ?? "";
 
+/** Folders of a port that any engine, and whoever may use the port, may use. */
+const COMMON = ["meta/link"];
+
 /** `meta/sqlite` of `meta/sqlite/reader.ts`; `undefined` outside engines. */
 function engineOf(file: string): string | undefined {
   const [ring, folder, ...rest] = file.split("/");
   if (ring === undefined || !PORTS.includes(ring) || rest.length === 0) return undefined;
-  return `${ring}/${folder}`;
+  const found = `${ring}/${folder}`;
+  return COMMON.includes(found) ? undefined : found;
 }
 
 const product = (modules: readonly Module[]): Module[] => modules.filter((m) => !isTest(m.file));

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { startServer, type TestServer } from "../support/server.ts";
+import { startBalancedNodes } from "../support/nodes.ts";
+import { startServer } from "../support/server.ts";
+import { storesOfSuite } from "../support/shared-place.ts";
 import type { CheckResult } from "./report.ts";
 import { conformanceGroups, runConformance } from "./suite.ts";
 
@@ -17,22 +19,19 @@ const RUNS = [
 ];
 
 describe.each(RUNS)("conformance $name", ({ sparse, atLeast, env }) => {
-  let server: TestServer | undefined;
+  const held = new AsyncDisposableStack();
   let results: CheckResult[] = [];
 
   beforeAll(async () => {
-    server = await startServer({ workers: 2, env });
     results = await runConformance({
-      url: server.url,
+      url: await start(held, env),
       repo1: "conformance/repo1",
       repo2: "conformance/repo2",
       sparse,
     });
   }, RUN_TIMEOUT_MS);
 
-  afterAll(async () => {
-    await server?.stop();
-  });
+  afterAll(async () => held.disposeAsync());
 
   test.each(conformanceGroups(sparse))("%s", (group) => {
     const ofGroup = results.filter(({ name }) => name === group || name.startsWith(`${group}/`));
@@ -48,3 +47,10 @@ describe.each(RUNS)("conformance $name", ({ sparse, atLeast, env }) => {
     expect(results.filter(({ status }) => status !== "pass")).toEqual([]);
   });
 });
+
+/** The URL of one server or, on shared engines, of what stands before two nodes. */
+async function start(held: AsyncDisposableStack, env: Record<string, string>): Promise<string> {
+  const kind = storesOfSuite();
+  if (kind === undefined) return held.use(await startServer({ workers: 2, env })).url;
+  return held.use(await startBalancedNodes(kind, { env })).balancer.url;
+}

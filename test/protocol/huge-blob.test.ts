@@ -1,7 +1,7 @@
 /** Sizes beyond 32 bits. The bytes are a hole in a file: a claim about sizes and ranges, not about content. */
 import { expect, test } from "bun:test";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { keys } from "../../src/meta/keys.ts";
 import { parseDigest } from "../../src/oci/digest.ts";
 import { parseName } from "../../src/oci/name.ts";
@@ -15,7 +15,7 @@ test("a blob of more than 4 GiB has its length and its ranges", async () => {
   const name = parseName("huge");
   if (digest === undefined || name === undefined) throw new Error("not well-formed");
   const locator = `blobs/sha256/ab/${"ab".repeat(32)}.abcdefgh`;
-  const path = join(registry.data, locator);
+  const path = registry.pathOf(locator);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, "");
   truncateSync(path, SIZE);

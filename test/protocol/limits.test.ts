@@ -127,7 +127,7 @@ test("limits.blobBytes holds on every way into the registry", async () => {
 
 test("more bodies at once than limits.concurrentUploads are told to come back, before a byte is read", async () => {
   const env = { HOLDFAST_LIMITS_CONCURRENT_UPLOADS: "2", HOLDFAST_WORKERS: "1" };
-  await using registry = await openInProcess({ env });
+  await using registry = await openInProcess({ env, single: true });
   await pushBlob(registry.handle, "a", EMPTY_JSON);
   let release = (): void => {};
   const gate = new Promise<void>((resolve) => (release = resolve));

@@ -1,10 +1,8 @@
 import { expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { openInProcess } from "../support/in-process.ts";
 import { bytesOf, digestOf, EMPTY_JSON, imageOf } from "./support/content.ts";
 import { openSession, pushBlob, pushImage, pushManifest, put, tagsOf } from "./support/requests.ts";
-import { recordsOf } from "./support/stores.ts";
+import { recordsOf, uploadsOf } from "./support/stores.ts";
 
 const MANY = Array.from({ length: 50 }, (_, i) => i);
 
@@ -30,7 +28,7 @@ for (const [what, content] of [
     for await (const blob of registry.blobs.list()) kept.push(blob.size);
     expect(kept).toEqual([content.length]);
     expect(await recordsOf(registry.meta, "trash!")).toEqual([]);
-    expect(readdirSync(join(registry.data, "uploads"))).toEqual([]);
+    expect(await uploadsOf(registry.blobs)).toEqual([]);
   });
 }
 

@@ -1,12 +1,10 @@
 import { expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { keys } from "../../src/meta/keys.ts";
 import { openInProcess } from "../support/in-process.ts";
 import { bytesOf, digestOf } from "./support/content.ts";
 import { expectError } from "./support/errors.ts";
 import { openSession, patch, put } from "./support/requests.ts";
-import { recordsOf, TestClock } from "./support/stores.ts";
+import { recordsOf, TestClock, uploadsOf } from "./support/stores.ts";
 
 const DAY = 24 * 3_600_000;
 const NEVER = new AbortController().signal;
@@ -83,7 +81,7 @@ for (const content of ["", "abc", bytesOf(300_000)]) {
     await expectError(closing, 404, "BLOB_UPLOAD_UNKNOWN");
     const again = await registry.handle(location, { method: "DELETE" });
     await expectError(again, 404, "BLOB_UPLOAD_UNKNOWN");
-    expect(readdirSync(join(registry.data, "uploads"))).toEqual([]);
+    expect(await uploadsOf(registry.blobs)).toEqual([]);
   });
 }
 
@@ -104,7 +102,7 @@ test("a session that is cancelled while it receives takes no more", async () => 
   expect((await registry.handle(location, { method: "DELETE" })).status).toBe(204);
   release();
   await expectError(await receiving, 404, "BLOB_UPLOAD_UNKNOWN");
-  expect(readdirSync(join(registry.data, "uploads"))).toEqual([]);
+  expect(await uploadsOf(registry.blobs)).toEqual([]);
 });
 
 test("a session without progress for longer than uploads.expiry is unknown", async () => {
@@ -127,7 +125,7 @@ test("ten thousand sessions opened leave no record and no file", async () => {
   for (let i = 0; i < 10_000; i++) await openSession(registry.handle, "a");
   expect(await recordsOf(registry.meta, keys.uploads)).toEqual([]);
   expect(await recordsOf(registry.meta, keys.repositories)).toEqual([]);
-  expect(readdirSync(join(registry.data, "uploads"))).toEqual([]);
+  expect(await uploadsOf(registry.blobs)).toEqual([]);
 });
 
 test("abandoned sessions are purged with their bytes, living ones are not", async () => {
@@ -143,11 +141,11 @@ test("abandoned sessions are purged with their bytes, living ones are not", asyn
   await patch(registry.handle, living, "abc");
   expect(await registry.registry.purgeUploads(NEVER)).toBe(20);
   expect(await recordsOf(registry.meta, keys.uploads)).toHaveLength(1);
-  expect(readdirSync(join(registry.data, "uploads"))).toHaveLength(1);
+  expect(await uploadsOf(registry.blobs)).toHaveLength(1);
   const done = await put(registry.handle, `${living}?digest=${digestOf("abc")}`, "");
   expect(done.status).toBe(201);
   expect(await recordsOf(registry.meta, keys.uploads)).toEqual([]);
-  expect(readdirSync(join(registry.data, "uploads"))).toEqual([]);
+  expect(await uploadsOf(registry.blobs)).toEqual([]);
 });
 
 for (const size of [0, 10, 300_000]) {

@@ -1,10 +1,9 @@
 /** Reading files that somebody else wrote: plain files and directories only, no link is followed, everything bounded. */
 import fs from "node:fs";
+import { LINK_BYTES_MAX } from "../distribution.ts";
 import { codeOf } from "./errors.ts";
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
-/** Longest text of a link file: a SHA-512 digest and some white space. */
-const LINK_BYTES_MAX = 256;
 /** What the name does not lead to as a plain file, or at all. */
 const NOT_PLAIN: ReadonlySet<string | undefined> = new Set(["ELOOP", "EISDIR", "ENXIO", "ENOTDIR"]);
 

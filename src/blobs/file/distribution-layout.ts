@@ -9,30 +9,24 @@
  * A link file holds a digest as text.
  */
 import { join, resolve } from "node:path";
-import { ALGORITHMS, algorithmOf, encodedOf, makeDigest, parseDigest } from "../../oci/digest.ts";
-import type { Digest } from "../../oci/digest.ts";
+import { ALGORITHMS, algorithmOf, encodedOf, parseDigest, type Digest } from "../../oci/digest.ts";
 import { parseName, parseTag, type RepositoryName } from "../../oci/name.ts";
-import type { Flaw, ForeignBlob, ForeignLayout, ForeignRevision } from "../foreign.ts";
+import { isOfNothing, locatorOf, notPlain, shown, TOP } from "../distribution.ts";
+import type { Flaw, ForeignBlob, ForeignRevision, RemovableLayout } from "../foreign.ts";
 import type { ForeignTag, Note } from "../foreign.ts";
-import { BlobStoreUnavailable, type Locator, type StoredBlob } from "../port.ts";
+import { BlobStoreUnavailable, type StoredBlob } from "../port.ts";
 import { entriesOf, isDirectory, lstat, mapped, readLink } from "./distribution-files.ts";
 import { claimFile, removeTree } from "./distribution-takeover.ts";
 import { guarded } from "./errors.ts";
 
-const TOP = "docker/registry/v2";
 /** Link files read at once. */
 const WIDTH = 32;
-const EMPTY: ReadonlySet<Digest> = new Set(
-  ALGORITHMS.map((algorithm) =>
-    makeDigest(algorithm, new Bun.CryptoHasher(algorithm).digest("hex")),
-  ),
-);
 
 /**
  * The layout in this data directory, or `undefined` when there is none. Throws `BlobStoreUnavailable` where a
  * symbolic link stands in its place: nothing is served through links, and serving nothing would hide it.
  */
-export function openDistributionLayout(directory: string): ForeignLayout | undefined {
+export function openDistributionLayout(directory: string): RemovableLayout | undefined {
   const root = resolve(directory);
   for (const part of ["docker", "docker/registry", TOP, `${TOP}/repositories`, `${TOP}/blobs`]) {
     const stats = lstat(join(root, part));
@@ -47,11 +41,11 @@ export function openDistributionLayout(directory: string): ForeignLayout | undef
 }
 
 /** The layout in this data directory as far as it is still there: for whoever ends what was begun. */
-export function restOfDistributionLayout(directory: string): ForeignLayout {
+export function restOfDistributionLayout(directory: string): RemovableLayout {
   return openDistributionLayout(directory) ?? new DistributionLayout(resolve(directory));
 }
 
-class DistributionLayout implements ForeignLayout {
+class DistributionLayout implements RemovableLayout {
   readonly #root: string;
   /** Fan-out directories of blobs seen to be directories. */
   readonly #fanOut = new Set<string>();
@@ -116,7 +110,7 @@ class DistributionLayout implements ForeignLayout {
       const stats = lstat(join(this.#root, locator));
       if (stats === undefined) return { kind: "bytes missing", where: digest };
       if (!stats.isFile()) return notPlain(locator);
-      if (stats.size === 0 && !EMPTY.has(digest)) return { kind: "bytes empty", where: digest };
+      if (stats.size === 0 && !isOfNothing(digest)) return { kind: "bytes empty", where: digest };
       return { locator, size: stats.size, at: Math.round(stats.mtimeMs) };
     });
   }
@@ -255,20 +249,6 @@ class DistributionLayout implements ForeignLayout {
   }
 }
 
-function locatorOf(digest: Digest): Locator {
-  const hex = encodedOf(digest);
-  return `${TOP}/blobs/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}/data` as Locator;
-}
-
-function notPlain(where: string): Flaw {
-  return { kind: "not a plain file or directory", where: shown(where) };
-}
-
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {
   return a.name < b.name ? -1 : 1;
-}
-
-/** A foreign name as it can stand in a log: no control characters, not too long. */
-function shown(path: string): string {
-  return JSON.stringify(path).slice(1, -1).slice(0, 400);
 }

@@ -4,7 +4,7 @@ import { ALGORITHMS } from "../../oci/digest.ts";
 import type { ListedBlob } from "../port.ts";
 import { codeOf } from "./errors.ts";
 import type { Layout } from "./layout.ts";
-import { BLOBS, isOwnLocator, isUploadId, UPLOADS } from "./locator.ts";
+import { BLOBS, digestIn, isOwnLocator, isUploadId, UPLOADS } from "./locator.ts";
 
 /** Our own blobs after a locator. Memory: the names of one fan-out directory. */
 export async function* listBlobs(layout: Layout, after: string): AsyncIterable<ListedBlob> {
@@ -16,9 +16,10 @@ export async function* listBlobs(layout: Layout, after: string): AsyncIterable<L
       if (`${directory}0` <= after) continue;
       for (const file of await namesIn(layout, directory)) {
         const locator = `${directory}/${file}`;
-        if (locator <= after || !isOwnLocator(locator)) continue;
+        const digest = digestIn(locator);
+        if (locator <= after || digest === undefined || !isOwnLocator(locator)) continue;
         const stats = await regularFile(layout, locator);
-        if (stats) yield { locator, size: stats.size, modified: stats.mtimeMs };
+        if (stats) yield { locator, digest, size: stats.size, modified: stats.mtimeMs };
       }
     }
   }

@@ -4,7 +4,7 @@
  * Nothing else is a locator, so no text from outside can name another file.
  */
 import { randomBytes } from "node:crypto";
-import { algorithmOf, encodedOf, type Digest } from "../../oci/digest.ts";
+import { algorithmOf, encodedOf, parseDigest, type Digest } from "../../oci/digest.ts";
 import type { Locator } from "../port.ts";
 
 export const BLOBS = "blobs";
@@ -27,6 +27,12 @@ export function randomName(): string {
   let name = "";
   for (const byte of randomBytes(8)) name += BASE32.charAt(byte & 31);
   return name;
+}
+
+/** The digest that a locator of ours spells. */
+export function digestIn(locator: string): Digest | undefined {
+  const [, algorithm, , name = ""] = locator.split("/");
+  return parseDigest(`${algorithm}:${name.slice(0, name.indexOf("."))}`);
 }
 
 export function isOwnLocator(text: string): text is Locator {

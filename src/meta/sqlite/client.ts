@@ -16,7 +16,7 @@ import { EntryCache } from "./entry-cache.ts";
 import { Reader } from "./reader.ts";
 import { RevisionPage } from "./revision-page.ts";
 import { Progress, watchChanges } from "./watch.ts";
-import { linkToWriter, type WriterLink } from "./writer-link.ts";
+import { type CommitLink, linkToCommitter } from "../link/link.ts";
 
 export interface ClientOptions extends DatabaseOptions {
   /** Path of the writer's socket. */
@@ -32,7 +32,7 @@ export interface ClientOptions extends DatabaseOptions {
 export async function connectClient(options: ClientOptions): Promise<SqliteClient> {
   let client: SqliteClient | undefined;
   const progress = new Progress();
-  const link = await linkToWriter(options.socket, {
+  const link = await linkToCommitter(options.socket, {
     onRevision: (revision) => progress.raise(revision),
     onGone() {
       progress.end();
@@ -52,7 +52,7 @@ export async function connectClient(options: ClientOptions): Promise<SqliteClien
 export class SqliteClient implements MetaStore {
   readonly operationsMax = OPERATIONS_MAX;
   readonly #database: Database;
-  readonly #link: WriterLink;
+  readonly #link: CommitLink;
   readonly #progress: Progress;
   readonly #reader: Reader;
   readonly #page: RevisionPage;
@@ -60,7 +60,7 @@ export class SqliteClient implements MetaStore {
   #open = true;
   #watches = 0;
 
-  constructor(database: Database, page: RevisionPage, link: WriterLink, progress: Progress) {
+  constructor(database: Database, page: RevisionPage, link: CommitLink, progress: Progress) {
     this.#database = database;
     this.#page = page;
     this.#link = link;

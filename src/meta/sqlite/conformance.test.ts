@@ -1,6 +1,7 @@
 import type { MetaStore } from "../port.ts";
 import { metaStoreConformance } from "../conformance.ts";
-import { connectClient, openWriter, serveWriter } from "./index.ts";
+import { committerOf, connectClient, openWriter } from "./index.ts";
+import { serveCommits } from "../link/server.ts";
 import { RemoteStore } from "./processes/remote-store.ts";
 import { spawnWriter, temporaryPlace } from "./processes/spawn.ts";
 
@@ -30,7 +31,7 @@ metaStoreConformance("SqliteWriter", async () => {
 metaStoreConformance("SqliteWriter and a client beside it", async () => {
   const place = temporaryPlace();
   const writer = openWriter({ path: place.path, historyMax: HISTORY });
-  const server = await serveWriter(writer, place.socket);
+  const server = await serveCommits(committerOf(writer), place.socket);
   const client = await connectClient({ ...place, onLost: () => process.exit(3) });
   return {
     stores: [writer, client],

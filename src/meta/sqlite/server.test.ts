@@ -2,7 +2,8 @@ import { mkdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "bun:test";
 import { StoreUnavailable } from "../port.ts";
-import { connectClient, openWriter, serveWriter } from "./index.ts";
+import { committerOf, connectClient, openWriter } from "./index.ts";
+import { serveCommits } from "../link/server.ts";
 import { spawnWriter, temporaryPlace } from "./processes/spawn.ts";
 
 const failed = (error: unknown) => error;
@@ -17,7 +18,7 @@ describe("the writer's socket", () => {
     const [path, socket] = [join(deep, "holdfast.db"), join(deep, "writer.sock")];
     const writer = openWriter({ path });
     for (let round = 0; round < 2; round++) {
-      const server = await serveWriter(writer, socket);
+      const server = await serveCommits(committerOf(writer), socket);
       expect(statSync(socket).mode & 0o777).toBe(0o600);
       const client = await connectClient({ path, socket, onLost: never });
       expect((await client.commit({ put: [{ key: "k", value: "1" }] })).ok).toBe(true);
@@ -70,7 +71,7 @@ describe("the writer's socket", () => {
       StoreUnavailable,
     );
     const writer = openWriter({ path: place.path });
-    const server = await serveWriter(writer, place.socket);
+    const server = await serveCommits(committerOf(writer), place.socket);
     const other = { path: `${place.path}.none`, socket: place.socket, onLost: never };
     expect(await connectClient(other).catch(failed)).toBeInstanceOf(StoreUnavailable);
     server.close();
@@ -85,7 +86,7 @@ describe("the writer's socket", () => {
     const place = temporaryPlace();
     mkdirSync(dirname(place.path), { recursive: true });
     const writer = openWriter({ path: place.path });
-    const server = await serveWriter(writer, place.socket);
+    const server = await serveCommits(committerOf(writer), place.socket);
     const client = await connectClient({ ...place, onLost: never });
     const cut = Promise.withResolvers<void>();
     const stranger = await Bun.connect({

@@ -15,11 +15,14 @@ import { type DatabaseOptions, openForWriting } from "./database.ts";
 import { GroupCommitter } from "./group.ts";
 import { Reader } from "./reader.ts";
 import { RevisionPage } from "./revision-page.ts";
+import { startAbove } from "./start-above.ts";
 import { Progress, watchChanges } from "./watch.ts";
 
 export interface WriterOptions extends DatabaseOptions {
   /** Number of latest commits that a watch can start from. */
   readonly historyMax?: number;
+  /** Every revision from now on is greater than this one. Throws `StoreUnavailable` where the store holds a key. */
+  readonly above?: number;
 }
 
 const HISTORY_MAX = 10_000;
@@ -41,6 +44,7 @@ export class SqliteWriter implements MetaStore {
 
   constructor(options: WriterOptions) {
     this.#database = openForWriting(options);
+    if (options.above !== undefined) startAbove(this.#database, options.above);
     this.#reader = new Reader(this.#database);
     const page = RevisionPage.create(options.path);
     this.#committer = new GroupCommitter(this.#database, options.historyMax ?? HISTORY_MAX, page);

@@ -29,14 +29,28 @@ export async function startOldRegistry(
   data: string,
   readOnly = false,
 ): Promise<RunningRegistry> {
-  const host = `127.0.0.1:${freePort()}`;
+  const host = freeHost();
   const config = join(`${data}.config-${host.replace(":", "-")}.yml`);
   await Bun.write(config, configFor(data, host, readOnly));
+  return runOldRegistry(program, config, host);
+}
+
+/** `127.0.0.1:PORT` */
+export function freeHost(): string {
+  return `127.0.0.1:${freePort()}`;
+}
+
+/** `config`: path of a file that has it listen on `host`. */
+export async function runOldRegistry(
+  program: OldRegistry,
+  config: string,
+  host: string,
+): Promise<RunningRegistry> {
   const child = Bun.spawn([findTool(program) ?? program, "serve", config], {
     stdin: "ignore",
     stdout: "ignore",
     stderr: "ignore",
-    // Version 3 would look for a collector of traces.
+    // Version 3 would look for a collector of traces; version 2 would trust no bucket with AWS_CA_BUNDLE set.
     env: { PATH: process.env["PATH"] ?? "", OTEL_TRACES_EXPORTER: "none" },
   });
   const url = `http://${host}`;

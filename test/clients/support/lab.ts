@@ -2,7 +2,9 @@ import { afterAll, beforeAll } from "bun:test";
 import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { startBalancedNodes } from "../../support/nodes.ts";
 import { startServer } from "../../support/server.ts";
+import { storesOfSuite } from "../../support/shared-place.ts";
 import { Api } from "./api.ts";
 import { attempt, type CommandOptions, type Output, refused, run } from "./command.ts";
 import { findTool, toolPath } from "./tools.ts";
@@ -39,7 +41,8 @@ export const smallPages = {
 } as const;
 
 /**
- * Starts a registry with `env` before the suite's tests and stops it after them.
+ * Starts a registry with `env` before the suite's tests and stops it after them; two nodes behind a balancer where
+ * the suite runs on shared engines.
  *
  * HOLDFAST_TEST_URL names a running registry to use instead: an aid to try the tests on another one.
  */
@@ -56,9 +59,16 @@ export function useLab(env: Readonly<Record<string, string>> = {}): Lab {
     await rm(blobInfoCache, { force: true });
     const running = process.env["HOLDFAST_TEST_URL"];
     if (running === undefined) {
-      const server = await startServer({ workers: 2, env });
-      url = server.url;
-      stop = () => server.stop();
+      const kind = storesOfSuite();
+      if (kind === undefined) {
+        const server = await startServer({ workers: 2, env });
+        url = server.url;
+        stop = () => server.stop();
+      } else {
+        const shared = await startBalancedNodes(kind, { env });
+        ({ url } = shared.balancer);
+        stop = async () => shared[Symbol.asyncDispose]();
+      }
     } else {
       url = running;
     }

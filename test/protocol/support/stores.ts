@@ -1,6 +1,5 @@
 /** What a test puts between the registry and its stores, and reads of them. */
 import { rmSync } from "node:fs";
-import { join } from "node:path";
 import type { Clock } from "../../../src/base/clock.ts";
 import type { BlobStore } from "../../../src/blobs/port.ts";
 import type { Commit, CommitResult, MetaStore } from "../../../src/meta/port.ts";
@@ -84,21 +83,28 @@ export async function recordsOf(
   return entries.map(({ key, value }) => ({ key, value: JSON.parse(value) as unknown }));
 }
 
+/** Uploads that have bytes. */
+export async function uploadsOf(blobs: BlobStore): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { id } of blobs.uploads()) found.push(id);
+  return found;
+}
+
+/** What `openInProcess` says of a blob's place. */
+interface Place {
+  readonly meta: MetaStore;
+  readonly pathOf: (locator: string) => string;
+}
+
 /** The file of a blob, found as the registry finds it. */
-export async function fileOf(
-  { meta, data }: { readonly meta: MetaStore; readonly data: string },
-  digest: string,
-): Promise<string> {
+export async function fileOf({ meta, pathOf }: Place, digest: string): Promise<string> {
   const { entries } = await meta.get([keys.blob(digest)]);
   const record = JSON.parse(entries[0]?.value ?? "null") as BlobRecord | null;
   if (record === null) throw new Error(`no record of ${digest}`);
-  return join(data, record.locator);
+  return pathOf(record.locator);
 }
 
 /** Loses the bytes of a blob, as a broken disk would. */
-export async function loseBytes(
-  stores: { readonly meta: MetaStore; readonly data: string },
-  digest: string,
-): Promise<void> {
-  rmSync(await fileOf(stores, digest));
+export async function loseBytes(place: Place, digest: string): Promise<void> {
+  rmSync(await fileOf(place, digest));
 }

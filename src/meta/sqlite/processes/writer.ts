@@ -1,9 +1,10 @@
 /** For tests: a writer process. Arguments: database path, socket path, history size. Prints "ready". */
-import { openWriter, serveWriter } from "../index.ts";
+import { committerOf, openWriter } from "../index.ts";
+import { serveCommits } from "../../link/server.ts";
 
 const [path = "", socket = "", historyMax] = process.argv.slice(2);
 const writer = openWriter({ path, ...(historyMax ? { historyMax: Number(historyMax) } : {}) });
-const server = await serveWriter(writer, socket);
+const server = await serveCommits(committerOf(writer), socket);
 process.on("SIGTERM", () => {
   server.close();
   void writer.close().then(() => process.exit(0));

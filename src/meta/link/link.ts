@@ -9,7 +9,7 @@ import {
   type Reply,
   type Request,
 } from "./protocol.ts";
-import { withSocketName } from "./socket-path.ts";
+import { withSocketName } from "../../base/socket-path.ts";
 
 export interface LinkEvents {
   /** The store has reached `revision`; heard only while `announce(true)`. */
@@ -24,14 +24,14 @@ interface Pending {
 }
 
 /** Throws `StoreUnavailable` when no writer listens at `path`. */
-export async function linkToWriter(path: string, events: LinkEvents): Promise<WriterLink> {
+export async function linkToCommitter(path: string, events: LinkEvents): Promise<CommitLink> {
   try {
     const socket = await withSocketName(path, (name) =>
-      Bun.connect<WriterLink | undefined>({
+      Bun.connect<CommitLink | undefined>({
         unix: name,
         socket: {
           open(socket) {
-            socket.data = new WriterLink(socket, events);
+            socket.data = new CommitLink(socket, events);
           },
           data: (socket, bytes) => socket.data?.receive(bytes),
           drain: (socket) => socket.data?.drain(),
@@ -46,8 +46,8 @@ export async function linkToWriter(path: string, events: LinkEvents): Promise<Wr
   }
 }
 
-export class WriterLink {
-  readonly #socket: Socket<WriterLink | undefined>;
+export class CommitLink {
+  readonly #socket: Socket<CommitLink | undefined>;
   readonly #events: LinkEvents;
   readonly #in = new FrameReader(FRAME_BYTES_MAX);
   readonly #out: FrameWriter;
@@ -57,7 +57,7 @@ export class WriterLink {
   #gone = false;
   #idle: (() => void) | undefined;
 
-  constructor(socket: Socket<WriterLink | undefined>, events: LinkEvents) {
+  constructor(socket: Socket<CommitLink | undefined>, events: LinkEvents) {
     this.#socket = socket;
     this.#events = events;
     this.#out = new FrameWriter(socket);

@@ -1,18 +1,28 @@
-/** The writer's end of the socket: takes the workers' commits, answers them, announces revisions. */
+/** The committing process's end of the socket: takes the workers' commits, answers them, announces revisions. */
 import { chmodSync, rmSync } from "node:fs";
 import type { Socket } from "bun";
 import { FrameReader, FrameWriter } from "../../base/frames.ts";
 import { failureOf, FRAME_BYTES_MAX, type Reply, type Request } from "./protocol.ts";
-import { withSocketName } from "./socket-path.ts";
-import type { SqliteWriter } from "./writer.ts";
+import { withSocketName } from "../../base/socket-path.ts";
+import type { Commit, CommitResult } from "../port.ts";
 
-export interface WriterServer {
+/** Where the workers' commits go. */
+export interface Committer {
+  commit(commit: Commit): Promise<CommitResult>;
+  /** The latest revision and every one after it, for engines whose workers cannot hear of them otherwise. */
+  readonly revisions?: {
+    readonly revision: number;
+    onRevision(listener: (revision: number) => void): () => void;
+  };
+}
+
+export interface CommitServer {
   /** Stops listening, cuts the workers off and removes the socket. */
   close(): void;
 }
 
-/** Serves `writer` on a unix socket at `path` (mode 0600); a socket left there by a dead process is replaced. */
-export async function serveWriter(writer: SqliteWriter, path: string): Promise<WriterServer> {
+/** Serves `committer` on a unix socket at `path` (mode 0600); a socket left there by a dead process is replaced. */
+export async function serveCommits(committer: Committer, path: string): Promise<CommitServer> {
   const workers = new Set<Worker>();
   rmSync(path, { force: true });
   const listener = await withSocketName(path, (name) =>
@@ -20,7 +30,7 @@ export async function serveWriter(writer: SqliteWriter, path: string): Promise<W
       unix: name,
       socket: {
         open(socket) {
-          socket.data = new Worker(writer, socket);
+          socket.data = new Worker(committer, socket);
           workers.add(socket.data);
         },
         data: (socket, bytes) => socket.data.receive(bytes),
@@ -32,12 +42,12 @@ export async function serveWriter(writer: SqliteWriter, path: string): Promise<W
     }),
   );
   chmodSync(path, 0o600);
-  const forget = writer.onRevision((revision) => {
+  const forget = committer.revisions?.onRevision((revision) => {
     for (const worker of workers) worker.announce(revision);
   });
   return {
     close() {
-      forget();
+      forget?.();
       listener.stop(true);
       rmSync(path, { force: true });
     },
@@ -45,7 +55,7 @@ export async function serveWriter(writer: SqliteWriter, path: string): Promise<W
 }
 
 class Worker {
-  readonly #writer: SqliteWriter;
+  readonly #committer: Committer;
   readonly #socket: Socket<Worker>;
   readonly #in = new FrameReader(FRAME_BYTES_MAX);
   readonly #out: FrameWriter;
@@ -54,8 +64,8 @@ class Worker {
   #revision: number | undefined;
   #scheduled = false;
 
-  constructor(writer: SqliteWriter, socket: Socket<Worker>) {
-    this.#writer = writer;
+  constructor(committer: Committer, socket: Socket<Worker>) {
+    this.#committer = committer;
     this.#socket = socket;
     this.#out = new FrameWriter(socket);
   }
@@ -82,10 +92,10 @@ class Worker {
   #take({ commits = [], watch }: Request): void {
     if (watch !== undefined) {
       this.#watches = watch;
-      this.announce(this.#writer.revision);
+      this.announce(this.#committer.revisions?.revision ?? 0);
     }
     for (const [id, commit] of commits)
-      this.#writer.commit(commit).then(
+      this.#committer.commit(commit).then(
         (result) => this.#answer([id, result]),
         (error: unknown) => this.#answer([id, failureOf(error)]),
       );

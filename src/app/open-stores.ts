@@ -1,0 +1,13 @@
+/** One way of opening a node's stores for each kind of `config.stores`. */
+import { openBucketStores } from "./bucket-stores.ts";
+import { openFileStores } from "./file-stores.ts";
+import type { NodeOptions, NodeStores } from "./node-stores.ts";
+import { openSharedStores } from "./shared-stores.ts";
+
+/** The caller holds the data directory's lock. Throws `StartError`. */
+export function openNodeStores(options: NodeOptions): Promise<NodeStores> {
+  const { stores } = options.config;
+  if (stores.kind === "shared") return openSharedStores(options, stores);
+  if (stores.kind === "bucket-solo") return openBucketStores(options, stores.bucket);
+  return openFileStores(options);
+}

@@ -1,0 +1,129 @@
+/** The metadata rebuilt from the journal, for whoever has lost it or wants an earlier state back. */
+import { existsSync, renameSync } from "node:fs";
+import { dirname } from "node:path";
+import { randomHex, systemClock } from "../base/clock.ts";
+import type { Logger } from "../base/log.ts";
+import { openFileObjects } from "../blobs/file/objects.ts";
+import type { ObjectStore } from "../blobs/objects.ts";
+import { fileKeeper } from "../blobs/s3/storj/index.ts";
+import type { BucketConfig, Config, Stores } from "../config/config.ts";
+import { restore, type OpenStore, type RestoreProgress } from "../journal/index.ts";
+import { openWriter } from "../meta/sqlite/index.ts";
+import { joinInstallation } from "../registry/installation.ts";
+import { prepareSchema } from "../registry/schema.ts";
+import { bucketName, openObjects, reachBucket } from "./bucket.ts";
+import { BucketOwner } from "./bucket-owner.ts";
+import { takeDataDirectory } from "./data-directory.ts";
+import { databaseName, openDatabase } from "./database.ts";
+import { lastRun, rememberRun } from "./last-run.ts";
+import { starting } from "./start-error.ts";
+import { metadataPath } from "./stores.ts";
+
+export interface RebuildOptions {
+  readonly config: Config;
+  /** Milliseconds since the epoch; `undefined`: the latest state that the journal has. */
+  readonly at: number | undefined;
+  readonly log: Logger;
+  readonly progress: (progress: RestoreProgress) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Rebuilt {
+  readonly entries: number;
+  /** When the last commit of the rebuilt state was made; milliseconds since the epoch. */
+  readonly reached: number;
+  /** Segments at the journal's end that were damaged. */
+  readonly torn: readonly string[];
+  /** Where the metadata that was there has been moved. */
+  readonly kept: string | undefined;
+}
+
+/** No node may run meanwhile. Throws `StartError`. */
+export function rebuild(options: RebuildOptions): Promise<Rebuilt> {
+  return starting(async () => {
+    const { config, log } = options;
+    using _lock = takeDataDirectory(config.data);
+    const { stores } = config;
+    if (stores.kind === "files") {
+      const objects = await openFileObjects(config.data);
+      return rebuildDisk(options, objects);
+    }
+    const bucket = await reachBucket(stores.bucket, fileKeeper(config.data), log);
+    const objects = openObjects(bucket);
+    return stores.kind === "shared"
+      ? rebuildDatabase(options, stores, objects)
+      : rebuildOwned(options, stores.bucket, objects);
+  });
+}
+
+async function rebuildDatabase(
+  options: RebuildOptions,
+  { database, bucket }: Extract<Stores, { readonly kind: "shared" }>,
+  objects: ObjectStore,
+): Promise<Rebuilt> {
+  const open: OpenStore = async (above) => (await openDatabase(database, above)).store;
+  const { store, ...restored } = await run(options, objects, open);
+  try {
+    const names = { database: databaseName(database), bucket: bucketName(bucket) };
+    await joinInstallation(store, objects, systemClock, names);
+  } finally {
+    await store.close();
+  }
+  return { ...restored, kept: undefined };
+}
+
+/** Solo on a bucket: nobody else may own it, and what is rebuilt is this disk. */
+async function rebuildOwned(
+  options: RebuildOptions,
+  bucket: BucketConfig,
+  objects: ObjectStore,
+): Promise<Rebuilt> {
+  const { config, log } = options;
+  const id = randomHex(8);
+  const lost = (reason: string): void => log.error(reason);
+  await using _owner = await BucketOwner.claim({
+    objects,
+    run: id,
+    before: lastRun(config),
+    bucket: bucketName(bucket),
+    log,
+    lost,
+  });
+  const rebuilt = await rebuildDisk(options, objects);
+  rememberRun(config, id);
+  return rebuilt;
+}
+
+/** What the disk had is moved aside, not removed: it may hold what the journal does not. */
+async function rebuildDisk(options: RebuildOptions, objects: ObjectStore): Promise<Rebuilt> {
+  const path = metadataPath(options.config);
+  const directory = dirname(path);
+  const kept = existsSync(path) ? `${directory}.before-rebuild-${Date.now()}` : undefined;
+  if (kept !== undefined) renameSync(directory, kept);
+  try {
+    const open: OpenStore = async (above) =>
+      openWriter({ path, historyMax: 1, ...(above === undefined ? {} : { above }) });
+    const { store, ...restored } = await run(options, objects, open);
+    try {
+      await prepareSchema(store, systemClock);
+    } finally {
+      await store.close();
+    }
+    return { ...restored, kept };
+  } catch (error) {
+    // A journal that is of no use leaves everything as it was.
+    if (kept !== undefined) {
+      if (existsSync(directory)) renameSync(directory, `${directory}.half-rebuilt-${Date.now()}`);
+      renameSync(kept, directory);
+    }
+    throw error;
+  }
+}
+
+async function run(
+  { at, progress, signal }: RebuildOptions,
+  objects: ObjectStore,
+  open: OpenStore,
+): Promise<Awaited<ReturnType<typeof restore>>> {
+  return restore({ objects, open, clock: systemClock, at, progress, signal });
+}

@@ -1,0 +1,65 @@
+/** What a worker keeps its things in: reads go to the stores themselves, commits to the parent. */
+import { openDistributionLayout } from "../blobs/file/distribution-layout.ts";
+import { openFileStore } from "../blobs/file/store.ts";
+import type { ForeignLayout } from "../blobs/foreign.ts";
+import type { BlobStore } from "../blobs/port.ts";
+import type { Config, Stores } from "../config/config.ts";
+import { mayBeShownStale } from "../meta/keys.ts";
+import { LastKnown } from "../meta/last-known.ts";
+import { openLinked } from "../meta/link/linked.ts";
+import type { MetaStore } from "../meta/port.ts";
+import { Presence } from "../meta/presence.ts";
+import { connectClient } from "../meta/sqlite/client.ts";
+import { openBlobs, type BucketAccess } from "./bucket.ts";
+import { openDatabase } from "./database.ts";
+import { layoutInBucket } from "./foreign-place.ts";
+import { metadataPath } from "./stores.ts";
+
+export interface WorkerStores extends AsyncDisposable {
+  readonly meta: MetaStore;
+  readonly blobs: BlobStore;
+  readonly foreign: ForeignLayout | undefined;
+}
+
+export interface WorkerStoresOptions {
+  readonly config: Config;
+  /** Path of the unix socket where the parent takes commits. */
+  readonly committer: string;
+  readonly bucket: BucketAccess | undefined;
+  /** Names this process among all that ever ran. */
+  readonly run: string;
+  /** Called once when the parent is gone. */
+  readonly onLost: () => void;
+}
+
+export async function openWorkerStores(options: WorkerStoresOptions): Promise<WorkerStores> {
+  const { config, bucket, run } = options;
+  await using held = new AsyncDisposableStack();
+  const meta = held.adopt(await openMeta(config.stores, options), (open) => open.close());
+  let blobs: BlobStore;
+  if (bucket === undefined) {
+    blobs = await openFileStore({ directory: config.data });
+  } else {
+    const presence = held.use(await Presence.begin({ meta, run }));
+    blobs = await openBlobs(bucket, { meta, run, isAlive: (other) => presence.isAlive(other) });
+  }
+  held.adopt(blobs, (open) => open.close());
+  const all = held.move();
+  return {
+    meta,
+    blobs,
+    foreign: bucket === undefined ? openDistributionLayout(config.data) : layoutInBucket(bucket),
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
+
+async function openMeta(
+  stores: Stores,
+  { config, committer, onLost }: WorkerStoresOptions,
+): Promise<MetaStore> {
+  if (stores.kind !== "shared") {
+    return connectClient({ path: metadataPath(config), socket: committer, onLost });
+  }
+  const { store: engine } = await openDatabase(stores.database);
+  return new LastKnown(await openLinked({ engine, socket: committer, onLost }), mayBeShownStale);
+}

@@ -1,0 +1,230 @@
+/** One signed request and its repetitions: deadlines, retries with full jitter, refusals as the port's errors. */
+import { AwsV4Signer } from "aws4fetch";
+import { credentialSource, type CredentialOptions, type CredentialSource } from "./credentials.ts";
+import { networkFailure, refusal, S3Failure, timeoutFailure, type Where } from "./errors.ts";
+
+export interface S3Options {
+  readonly bucket: string;
+  /** Folder of everything; a `/` at its end may be left out. */
+  readonly prefix?: string | undefined;
+  /** Base URL; without, Amazon's of the region. */
+  readonly endpoint?: string | undefined;
+  /** Default `us-east-1`. */
+  readonly region?: string | undefined;
+  /** The bucket in the path instead of the host name; default: only with an `endpoint`. */
+  readonly pathStyle?: boolean | undefined;
+  /** Without, the standard AWS chain. */
+  readonly credentials?: CredentialOptions;
+  /** Certificate authorities to trust instead of the system's, PEM. */
+  readonly ca?: string | undefined;
+  readonly patience?: Partial<Patience> | undefined;
+}
+
+/** In milliseconds. */
+export interface Patience {
+  /** For the answer to a request without a body to speak of. */
+  readonly answer: number;
+  /** For the next byte of a body. */
+  readonly idle: number;
+  /** For an operation with all its repetitions, after which none begins. */
+  readonly operation: number;
+}
+
+export interface Call {
+  readonly method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
+  /** Below the prefix; without, the bucket itself. */
+  readonly key?: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array<ArrayBuffer>;
+  /** SHA-256 of the body in hexadecimal, where it is known. */
+  readonly sha256?: string;
+  /** Statuses that are answers; all others are failures. */
+  readonly expected: readonly number[];
+  /** Milliseconds for the answer, where it is slower than others. */
+  readonly answer?: number;
+}
+
+/** What an attempt makes of its response; whoever keeps the body reading ends it by `abort`. */
+export type Take<T> = (response: Response, abort: () => void) => Promise<T> | T;
+
+const PATIENCE: Patience = { answer: 10_000, idle: 30_000, operation: 20_000 };
+const ATTEMPTS_MAX = 6;
+const BACKOFF_MS = 100;
+const BACKOFF_MAX_MS = 5000;
+/** The slowest link that a body may go out on, in bytes a millisecond. */
+const SLOWEST = 100;
+/** Bytes hashed or sent before other requests get their turn. (`crypto.subtle` hashes on this thread, in one go.) */
+const STEP = 256 << 10;
+const EMPTY_SHA256 = new Bun.CryptoHasher("sha256").digest("hex");
+
+export class Transport {
+  readonly bucket: string;
+  readonly prefix: string;
+  readonly patience: Patience;
+  readonly #endpoint: string;
+  readonly #region: string;
+  /** URL of the bucket, without a slash at its end. */
+  readonly #base: string;
+  readonly #credentials: CredentialSource;
+  readonly #keyCache = new Map<string, ArrayBuffer>();
+  readonly #ca: string | undefined;
+
+  constructor(options: S3Options) {
+    this.bucket = options.bucket;
+    this.prefix = folderOf(options.prefix ?? "");
+    this.patience = { ...PATIENCE, ...options.patience };
+    this.#region = options.region ?? "us-east-1";
+    const url = new URL(options.endpoint ?? `https://s3.${this.#region}.amazonaws.com`);
+    this.#endpoint = url.origin;
+    const path = url.pathname.replace(/\/+$/, "");
+    this.#base =
+      (options.pathStyle ?? options.endpoint !== undefined)
+        ? `${url.origin}${path}/${options.bucket}`
+        : `${url.protocol}//${options.bucket}.${url.host}${path}`;
+    this.#credentials = credentialSource(options.credentials);
+    this.#ca = options.ca;
+  }
+
+  /**
+   * The first answer that is an expected one; what may pass is tried again. So a call must bear being made twice:
+   * `fetch` too repeats it where a kept connection turns out to be closed.
+   */
+  async send<T>(call: Call, take: Take<T>): Promise<T> {
+    const deadline = Date.now() + this.patience.operation;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#attempt(call, take);
+      } catch (error) {
+        if (!(error instanceof S3Failure) || !error.isPassing) throw error;
+        const pause = Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** attempt);
+        const wait = Math.max(pause, error.retryAfter ?? 0);
+        if (attempt + 1 >= ATTEMPTS_MAX || Date.now() + wait >= deadline) throw error;
+        await Bun.sleep(wait);
+      }
+    }
+  }
+
+  /** A URL that gets the object for `seconds` without further rights. */
+  async presign(key: string, seconds: number): Promise<string> {
+    const url = this.#url(key, { "X-Amz-Expires": `${seconds}` });
+    const { url: signed } = await new AwsV4Signer({
+      method: "GET",
+      url,
+      ...(await this.#signing()),
+      signQuery: true,
+    }).sign();
+    return signed.href;
+  }
+
+  where(action: string): Where {
+    return { bucket: this.bucket, endpoint: this.#endpoint, region: this.#region, action };
+  }
+
+  async #attempt<T>(call: Call, take: Take<T>): Promise<T> {
+    const where = this.where(`${call.method} ${call.key ?? ""}`.trimEnd());
+    const sending = (call.body?.byteLength ?? 0) / SLOWEST;
+    const limit = (call.answer ?? this.patience.answer) + sending;
+    const control = new AbortController();
+    const timer = setTimeout(() => control.abort(), limit);
+    const request = await this.#sign(call);
+    try {
+      const response = await fetch(request.url.href, {
+        method: call.method,
+        headers: request.headers,
+        body: sendable(call.body, request.headers),
+        signal: control.signal,
+        redirect: "manual",
+        decompress: false,
+        ...(this.#ca === undefined ? {} : { tls: { ca: this.#ca } }),
+      });
+      if (!call.expected.includes(response.status)) throw await refusal(where, response);
+      return await take(response, () => control.abort());
+    } catch (error) {
+      if (control.signal.aborted) throw timeoutFailure(where, limit);
+      throw error instanceof Error && !isNetwork(error) ? error : networkFailure(where, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #sign(call: Call): Promise<{ readonly url: URL; readonly headers: Headers }> {
+    const headers = new Headers(call.headers);
+    headers.set("accept-encoding", "identity");
+    headers.set("x-amz-content-sha256", call.sha256 ?? (await sha256Of(call.body)));
+    return new AwsV4Signer({
+      method: call.method,
+      url: this.#url(call.key, call.query ?? {}),
+      headers,
+      ...(await this.#signing()),
+    }).sign();
+  }
+
+  async #signing(): Promise<
+    Omit<ConstructorParameters<typeof AwsV4Signer>[0], "url" | "method" | "headers">
+  > {
+    const { accessKeyId, secretAccessKey, sessionToken } = await this.#credentials();
+    return {
+      accessKeyId,
+      secretAccessKey,
+      ...(sessionToken === undefined ? {} : { sessionToken }),
+      service: "s3",
+      region: this.#region,
+      cache: this.#keyCache,
+    };
+  }
+
+  #url(key: string | undefined, query: Readonly<Record<string, string>>): string {
+    const path =
+      key === undefined
+        ? ""
+        : `/${(this.prefix + key).split("/").map(encodeURIComponent).join("/")}`;
+    const search = Object.entries(query)
+      .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
+      .join("&");
+    return `${this.#base}${path}${search === "" ? "" : `?${search}`}`;
+  }
+}
+
+function folderOf(prefix: string): string {
+  const path = prefix.replaceAll(/^\/+|\/+$/g, "");
+  return path === "" ? "" : `${path}/`;
+}
+
+/**
+ * A body as `fetch` takes it without a copy in one go, which would stop this thread and double the memory. Bun
+ * keeps the length that is given with a stream.
+ */
+function sendable(
+  bytes: Uint8Array<ArrayBuffer> | undefined,
+  headers: Headers,
+): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>> | null {
+  if (bytes === undefined || bytes.byteLength <= STEP) return bytes ?? null;
+  headers.set("content-length", `${bytes.byteLength}`);
+  let at = 0;
+  return new ReadableStream<Uint8Array<ArrayBuffer>>(
+    {
+      pull(controller) {
+        controller.enqueue(bytes.subarray(at, at + STEP));
+        at += STEP;
+        if (at >= bytes.byteLength) controller.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+export async function sha256Of(bytes: Uint8Array<ArrayBuffer> | undefined): Promise<string> {
+  if (bytes === undefined || bytes.byteLength === 0) return EMPTY_SHA256;
+  const hasher = new Bun.CryptoHasher("sha256");
+  for (let at = 0; at < bytes.byteLength; at += STEP) {
+    if (at > 0) await new Promise(setImmediate);
+    hasher.update(bytes.subarray(at, at + STEP));
+  }
+  return hasher.digest("hex");
+}
+
+/** Errors of `fetch` and of body streams have a system's or Bun's code, ours have none of these names. */
+function isNetwork(error: Error): boolean {
+  return !(error instanceof S3Failure) && error.name !== "BlobStoreFull" && "code" in error;
+}

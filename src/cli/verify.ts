@@ -1,0 +1,99 @@
+import { writeSync } from "node:fs";
+import { Command } from "commander";
+import type { Drift, DriftPhase } from "../registry/drift.ts";
+import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
+
+const help = `
+Looks at every blob record, at every right to show a blob, and at everything stored, and names what disagrees:
+  bytes missing    a record names bytes that are gone or of another size
+  record missing   a repository shows content that nothing describes
+  bytes unknown    stored bytes that no record names, older than uploads.expiry
+  journal          a part of the journal that is damaged, or gone
+
+Examples:
+  holdfast verify --config /etc/holdfast.yml
+      Only looks.
+  holdfast verify --repair --config /etc/holdfast.yml
+      Also gives records their bytes back where equal ones are stored, removes unknown bytes, and marks what is lost,
+      so that the next push of it is stored; for a damaged journal it writes a new snapshot.
+
+With a database it works beside running nodes; without, stop the server first.
+
+Exit codes: 0 nothing disagrees any more, 1 something does (or the stores failed: the last line says why), 2 the flags
+or the configuration cannot be used.`;
+
+interface VerifyFlags extends ConfigOptions {
+  readonly repair?: boolean;
+}
+
+/** Milliseconds between lines of progress. */
+const LINE_MS = 5000;
+
+/** `holdfast verify`: do metadata and stored bytes agree? */
+export function verifyCommand(): Command {
+  const command = new Command("verify")
+    .description("compare the metadata with the stored bytes, both ways")
+    .option("--repair", "mend what can be mended")
+    .addHelpText("after", help);
+  return addConfigFlags(command, ["data"]).action(async (all: VerifyFlags) => {
+    const { repair = false, ...options } = all;
+    const { config } = configFromFlags(options, process.env);
+    const [{ verify }, { StartError }, { openLog }] = await Promise.all([
+      import("../app/verify.ts"),
+      import("../app/start-error.ts"),
+      import("../app/log.ts"),
+    ]);
+    const ending = new AbortController();
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => ending.abort());
+    const log = openLog({ ...config, log: { ...config.log, level: "warn" } }, "verify");
+    const found = { mended: 0, open: 0 };
+    let shown = performance.now();
+    let code = 1;
+    try {
+      for await (const event of verify(config, log, { repair, signal: ending.signal })) {
+        if (event.type === "drift") {
+          say(describe(event.drift));
+          found[event.drift.mended === undefined ? "open" : "mended"]++;
+        } else if (event.type === "journal") {
+          const { problem, mended } = event;
+          const end = mended ? " → a new snapshot makes up for it" : "";
+          say(`journal: ${problem.object}: ${problem.problem}${end}`);
+          found[mended ? "mended" : "open"]++;
+        } else if (performance.now() - shown > LINE_MS) {
+          shown = performance.now();
+          writeSync(2, `${event.done} ${PHASES[event.phase]}\n`);
+        }
+      }
+      say(summary(found));
+      code = found.open === 0 ? 0 : 1;
+    } catch (error) {
+      if (ending.signal.aborted) say("Not done: it was interrupted; run it again.");
+      else if (error instanceof StartError) writeSync(2, `holdfast: ${error.message}\n`);
+      else throw error;
+    } finally {
+      await log.flush();
+    }
+    process.exit(code);
+  });
+}
+
+const PHASES: Readonly<Record<DriftPhase, string>> = {
+  records: "records of blobs compared",
+  rights: "rights to show a blob compared",
+  "stored bytes": "stored blobs compared",
+};
+
+function describe({ kind, digest, where, mended }: Drift): string {
+  return `${kind}: ${digest} (${where})${mended === undefined ? "" : ` → ${mended}`}`;
+}
+
+function summary({ mended, open }: { readonly mended: number; readonly open: number }): string {
+  if (mended + open === 0) return "Metadata and stored bytes agree.";
+  if (open === 0) return `${mended} disagreements, all mended.`;
+  const rest = mended === 0 ? "" : `${mended} mended; `;
+  return `${rest}${open} disagreements left${mended === 0 ? "; --repair mends what can be mended" : ""}.`;
+}
+
+function say(line: string): void {
+  writeSync(1, `${line}\n`);
+}

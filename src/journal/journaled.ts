@@ -1,0 +1,28 @@
+/** The store as those see it who commit: a commit is answered when the journal has it. */
+import { isJournaled } from "../meta/keys.ts";
+import type { Commit, MetaStore } from "../meta/port.ts";
+import type { Recorder } from "./recorder.ts";
+
+/** `close` closes the store only. */
+export function journaled(store: MetaStore, recorder: Recorder): MetaStore {
+  return {
+    operationsMax: store.operationsMax,
+    get: (keys) => store.get(keys),
+    scan: (options) => store.scan(options),
+    watch: (options) => store.watch(options),
+    close: () => store.close(),
+    async commit(commit) {
+      if (!concernsJournal(commit)) return store.commit(commit);
+      recorder.requireRecording();
+      const result = await store.commit(commit);
+      if (result.ok) await recorder.covers(result.revision);
+      return result;
+    },
+  };
+}
+
+/** One that only asks is answered by what others have written, which must be as durable as what it writes itself. */
+function concernsJournal({ put = [], delete: deleted = [] }: Commit): boolean {
+  if (put.length + deleted.length === 0) return true;
+  return put.some(({ key }) => isJournaled(key)) || deleted.some(isJournaled);
+}
