@@ -36,6 +36,7 @@ const SUITES: readonly Suite[] = [
   { name: "protocol-etcd", paths: ON_SHARED, patience: 60, stores: "etcd" },
   { name: "shared", paths: ["./test/shared"], patience: 600 },
   { name: "faults", paths: ["./test/faults"], patience: 900 },
+  { name: "engines", paths: ["./test/engines"], patience: 300 },
   { name: "adoption", paths: ["./test/adoption"], patience: 300 },
   { name: "clients", paths: ["./test/clients"], patience: 600 },
   { name: "clients-shared", paths: CLIENTS_SHARED, patience: 600, stores: "postgres" },

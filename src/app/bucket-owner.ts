@@ -15,6 +15,7 @@ const GOOD_MS = 15_000;
 /** A stranger's beat has to stand still for so long before it is taken for dead; greater than `GOOD_MS`. */
 const STILL_MS = 20_000;
 const LOOK_MS = 1000;
+const SETTLE_MS = 500;
 
 interface OwnerRecord {
   readonly run: string;
@@ -77,7 +78,8 @@ export class BucketOwner implements AsyncDisposable {
       const epoch = (found?.epoch ?? 0) + 1;
       const good = performance.now();
       const first = encode(recordOf(options.run, 1, false));
-      if (await objects.put(nameOf(epoch), first, { ifAbsent: true })) {
+      const isFirst = await objects.put(nameOf(epoch), first, { ifAbsent: true });
+      if (isFirst && (await isStillOurs(options, epoch))) {
         if (found !== undefined) await objects.delete(nameOf(found.epoch));
         return new BucketOwner(options, epoch, continues, good);
       }
@@ -106,12 +108,12 @@ export class BucketOwner implements AsyncDisposable {
   }
 
   async #beat(): Promise<void> {
-    const { objects, bucket, log, lost } = this.#options;
+    const { objects, run, bucket, log, lost } = this.#options;
     if (this.#isLost) return;
     const began = performance.now();
     try {
       const found = await latest(objects);
-      if (found !== undefined && found.epoch > this.#epoch) {
+      if (found !== undefined && (found.epoch > this.#epoch || found.record.run !== run)) {
         this.#isLost = true;
         const { host, pid } = found.record;
         lost(`process ${pid} on ${host} has taken over the ${bucket}`);
@@ -131,6 +133,13 @@ export class BucketOwner implements AsyncDisposable {
     const bytes = encode(recordOf(this.#options.run, this.#beats, released));
     await this.#options.objects.put(nameOf(this.#epoch), bytes);
   }
+}
+
+/** Some stores let several win who write a name at the same moment: the last of them stays. */
+async function isStillOurs({ objects, run }: OwnerOptions, epoch: number): Promise<boolean> {
+  await Bun.sleep(SETTLE_MS);
+  const bytes = await objects.get(nameOf(epoch));
+  return bytes !== undefined && decode(bytes).run === run;
 }
 
 async function requireDead(

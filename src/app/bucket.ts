@@ -8,6 +8,7 @@ import {
   openS3Store,
   probeS3,
   S3Failure,
+  STORJ_FIELDS,
   type MetaNotesOptions,
   type S3Capabilities,
   type S3Options,
@@ -111,7 +112,12 @@ async function optionsOf(
       });
     }
     const { accessKeyId, secretAccessKey, ...rest } = settings;
-    return { ...common, ...rest, credentials: { accessKeyId, secretAccessKey } };
+    return {
+      ...common,
+      ...rest,
+      fields: STORJ_FIELDS,
+      credentials: { accessKeyId, secretAccessKey },
+    };
   }
   const { endpoint, region, pathStyle, credentials, ca } = config;
   return {

@@ -1,20 +1,20 @@
 /** Why a worker should not be sent requests, kept current so that asking costs nothing. */
-import type { BlobStore } from "../blobs/port.ts";
 import type { MetaStore } from "../meta/port.ts";
 import type { Readiness } from "../http/server.ts";
+import type { BytesCheck } from "./bytes-check.ts";
 
 const CHECK_MS = 2000;
 /** A store that answers later than this is as good as gone. */
 const PATIENCE_MS = 5000;
 
 export class ReadinessWatch {
-  readonly #stores: { readonly meta: MetaStore; readonly blobs: BlobStore };
+  readonly #stores: { readonly meta: MetaStore; readonly bytes: BytesCheck };
   readonly #timer: ReturnType<typeof setInterval>;
   #reasons: readonly string[] = ["the stores have not been checked yet"];
   #checking = false;
   #leaving = false;
 
-  constructor(stores: { readonly meta: MetaStore; readonly blobs: BlobStore }) {
+  constructor(stores: { readonly meta: MetaStore; readonly bytes: BytesCheck }) {
     this.#stores = stores;
     this.#timer = setInterval(() => void this.check(), CHECK_MS);
   }
@@ -33,18 +33,16 @@ export class ReadinessWatch {
   async check(): Promise<void> {
     if (this.#checking) return;
     this.#checking = true;
-    const [meta, blobs] = await Promise.all([
+    const { meta, bytes } = this.#stores;
+    const reasons = await Promise.all([
       // An empty commit writes nothing, but goes the whole way to the writer and back.
       reason("the metadata store", async () => {
-        await this.#stores.meta.commit({});
+        await meta.commit({});
         return undefined;
       }),
-      reason("the blob store", async () => {
-        const space = await this.#stores.blobs.space();
-        return space?.free === 0 ? "the disk of the data directory is full" : undefined;
-      }),
+      reason(bytes.name, () => bytes.ask()),
     ]);
-    this.#reasons = [meta, blobs].filter((text) => text !== undefined);
+    this.#reasons = reasons.filter((text) => text !== undefined);
     this.#checking = false;
   }
 

@@ -10,7 +10,8 @@ import { openLinked } from "../meta/link/linked.ts";
 import type { MetaStore } from "../meta/port.ts";
 import { Presence } from "../meta/presence.ts";
 import { connectClient } from "../meta/sqlite/client.ts";
-import { openBlobs, type BucketAccess } from "./bucket.ts";
+import { bucketName, openBlobs, openObjects, type BucketAccess } from "./bucket.ts";
+import { bucketCheck, type BytesCheck, filesCheck } from "./bytes-check.ts";
 import { openDatabase } from "./database.ts";
 import { layoutInBucket } from "./foreign-place.ts";
 import { metadataPath } from "./stores.ts";
@@ -19,6 +20,8 @@ export interface WorkerStores extends AsyncDisposable {
   readonly meta: MetaStore;
   readonly blobs: BlobStore;
   readonly foreign: ForeignLayout | undefined;
+  /** Whether the bytes can be reached. */
+  readonly bytes: BytesCheck;
 }
 
 export interface WorkerStoresOptions {
@@ -37,11 +40,14 @@ export async function openWorkerStores(options: WorkerStoresOptions): Promise<Wo
   await using held = new AsyncDisposableStack();
   const meta = held.adopt(await openMeta(config.stores, options), (open) => open.close());
   let blobs: BlobStore;
-  if (bucket === undefined) {
+  let bytes: BytesCheck;
+  if (bucket === undefined || config.stores.kind === "files") {
     blobs = await openFileStore({ directory: config.data });
+    bytes = filesCheck(blobs);
   } else {
     const presence = held.use(await Presence.begin({ meta, run }));
     blobs = await openBlobs(bucket, { meta, run, isAlive: (other) => presence.isAlive(other) });
+    bytes = bucketCheck(openObjects(bucket), bucketName(config.stores.bucket));
   }
   held.adopt(blobs, (open) => open.close());
   const all = held.move();
@@ -49,6 +55,7 @@ export async function openWorkerStores(options: WorkerStoresOptions): Promise<Wo
     meta,
     blobs,
     foreign: bucket === undefined ? openDistributionLayout(config.data) : layoutInBucket(bucket),
+    bytes,
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }

@@ -71,7 +71,7 @@ async function open(start: WorkerStart, log: OwnLogger): Promise<Running> {
   const metrics = new Metrics();
   watchMemory(metrics, start.worker);
   const stores = await openWorkerStores({ ...start, onLost: () => process.exit(1) });
-  const { meta, blobs, foreign } = stores;
+  const { meta, blobs, foreign, bytes } = stores;
   const registry = await createRegistry({
     meta,
     blobs,
@@ -80,7 +80,7 @@ async function open(start: WorkerStart, log: OwnLogger): Promise<Running> {
     clock: systemClock,
     alarm: (message, fields) => log.error(message, fields),
   });
-  const readiness = new ReadinessWatch({ meta, blobs });
+  const readiness = new ReadinessWatch({ meta, bytes });
   await readiness.check();
   const server = listen(
     start,

@@ -76,18 +76,17 @@ export async function startBalancer(targets: () => readonly Target[], seed = 1):
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
 
-  const check = async (): Promise<void> => {
-    await Promise.all(
-      targets().map(async (target) => {
-        if (await isReady(target)) ready.add(target.port);
-        else ready.delete(target.port);
-      }),
-    );
+  const asked = new Set<number>();
+  const check = async (target: Target): Promise<void> => {
+    if (asked.has(target.port)) return;
+    asked.add(target.port);
+    if (await isReady(target)) ready.add(target.port);
+    else ready.delete(target.port);
+    asked.delete(target.port);
   };
-  await check();
-  let checking: Promise<void> | undefined;
+  await Promise.all(targets().map(check));
   const timer = setInterval(() => {
-    checking ??= check().finally(() => (checking = undefined));
+    for (const target of targets()) void check(target);
   }, CHECK_MS);
 
   return {

@@ -24,19 +24,14 @@ export async function startVersitygw(): Promise<Versitygw> {
   const directory = await mkdtemp(join(tmpdir(), "holdfast-s3-"));
   const port = freePort();
   const [accessKeyId, secretAccessKey] = ["holdfast-test", "holdfast-test-secret"];
-  const child = Bun.spawn(
-    [
-      program,
-      "-p",
-      `127.0.0.1:${port}`,
-      "-a",
-      accessKeyId,
-      "-s",
-      secretAccessKey,
-      "--keep-alive",
-    ].concat("-q", "posix", directory),
-    { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
-  );
+  // A runner that is killed takes the server with it.
+  const tied = Bun.which("setpriv") ? ["setpriv", "--pdeathsig", "KILL"] : [];
+  const listen = ["-p", `127.0.0.1:${port}`, "-a", accessKeyId, "-s", secretAccessKey];
+  const child = Bun.spawn([...tied, program, ...listen, "--keep-alive", "-q", "posix", directory], {
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "ignore",
+  });
   const endpoint = `http://127.0.0.1:${port}`;
   try {
     await until(

@@ -229,9 +229,9 @@ export class S3Client {
         };
       }
       const key = textOf(xml, "NextKeyMarker");
-      const id = textOf(xml, "NextUploadIdMarker");
       const isMore = textOf(xml, "IsTruncated") === "true" && key !== undefined && key !== "";
-      after = isMore ? { "key-marker": key, ...(id ? { "upload-id-marker": id } : {}) } : undefined;
+      // Not every store takes an upload-id-marker as well. A key hardly ever has two; a next listing shows the other.
+      after = isMore ? { "key-marker": key } : undefined;
     }
   }
 

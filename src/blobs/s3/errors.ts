@@ -36,11 +36,38 @@ export class S3Failure extends BlobStoreUnavailable {
   }
 }
 
+/** What the configuration calls that which may be wrong. */
+export interface Fields {
+  readonly bucket: string;
+  readonly endpoint: string;
+  readonly region: string;
+  readonly key: string;
+  readonly secret: string;
+}
+
+export const S3_FIELDS: Fields = {
+  bucket: "storage.s3.bucket",
+  endpoint: "storage.s3.endpoint",
+  region: "storage.s3.region",
+  key: "storage.s3.accessKeyId",
+  secret: "storage.s3.secretAccessKey",
+};
+
+/** Of a grant that was turned into keys. */
+export const STORJ_FIELDS: Fields = {
+  bucket: "storage.storj.bucket",
+  endpoint: "storage.storj.endpoint",
+  region: "storage.storj.endpoint",
+  key: "storage.storj.accessGrant",
+  secret: "storage.storj.accessGrant",
+};
+
 /** What the sentences name. */
 export interface Where {
   readonly bucket: string;
   readonly endpoint: string;
   readonly region: string;
+  readonly fields: Fields;
   /** What was asked, such as `PUT data/…`. */
   readonly action: string;
 }
@@ -110,7 +137,7 @@ export function refusalOf(where: Where, status: number, headers: Headers, text: 
 export function networkFailure(where: Where, error: unknown): S3Failure {
   const reason = error instanceof Error ? error.message : String(error);
   return new S3Failure(
-    `the store at ${where.endpoint} cannot be reached (storage.s3.endpoint): ${reason}`,
+    `the store at ${where.endpoint} cannot be reached (${where.fields.endpoint}): ${reason}`,
     "Network",
     { cause: error },
   );
@@ -124,7 +151,7 @@ export function timeoutFailure(where: Where, ms: number): S3Failure {
 }
 
 function explained(
-  { bucket, endpoint, region, action }: Where,
+  { bucket, endpoint, region, action, fields }: Where,
   code: string,
   status: number,
   right: string | undefined,
@@ -132,31 +159,34 @@ function explained(
   switch (code) {
     case "InvalidAccessKeyId":
     case "XAdminUserNotFound":
-      return `the store at ${endpoint} does not know the access key: correct storage.s3.accessKeyId`;
+      return `the store at ${endpoint} does not know the access key: correct ${fields.key}`;
     case "SignatureDoesNotMatch":
-      return `the store at ${endpoint} refuses the signature: storage.s3.secretAccessKey does not belong to storage.s3.accessKeyId`;
+      return `the store at ${endpoint} refuses the signature: ${fields.secret} does not belong to ${fields.key}`;
     case "ExpiredToken":
     case "InvalidToken":
       return `the store at ${endpoint} takes the session token for expired or wrong: renew the credentials`;
     case "AccessDenied":
-      return `the access key may not ${action} in bucket "${bucket}": allow storage.s3.accessKeyId to read, write, list and delete there`;
+      return `the access key may not ${action} in bucket "${bucket}": allow ${fields.key} to read, write, list and delete there`;
     case "NoSuchBucket":
-      return `there is no bucket "${bucket}" at ${endpoint}: create it, or correct storage.s3.bucket`;
+      return `there is no bucket "${bucket}" at ${endpoint}: create it, or correct ${fields.bucket}`;
     case "AuthorizationHeaderMalformed":
     case "PermanentRedirect":
     case "AuthorizationQueryParametersError":
-      return wrongRegion(bucket, region, right);
+      return wrongRegion({ bucket, region, fields }, right);
     default:
-      if (status === 301) return wrongRegion(bucket, region, right);
+      if (status === 301) return wrongRegion({ bucket, region, fields }, right);
       return undefined;
   }
 }
 
-function wrongRegion(bucket: string, region: string, right: string | undefined): string {
+function wrongRegion(
+  { bucket, region, fields }: Pick<Where, "bucket" | "region" | "fields">,
+  right: string | undefined,
+): string {
   const remedy =
     right === undefined
-      ? "correct storage.s3.region or storage.s3.endpoint"
-      : `set storage.s3.region to ${right}`;
+      ? `correct ${fields.region} or ${fields.endpoint}`
+      : `set ${fields.region} to ${right}`;
   return `bucket "${bucket}" is not in region ${region}: ${remedy}`;
 }
 

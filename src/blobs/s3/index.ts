@@ -1,7 +1,7 @@
 /** What app/ needs of this engine. */
 export { chainCredentials, type CredentialOptions, type Credentials } from "./credentials.ts";
 export { hasDistributionLayout, openDistributionLayout } from "./distribution-layout.ts";
-export { S3Failure } from "./errors.ts";
+export { S3Failure, STORJ_FIELDS } from "./errors.ts";
 export { openMetaNotes, type MetaNotesOptions } from "./meta-notes.ts";
 export { openS3Objects, type S3ObjectsOptions } from "./objects.ts";
 export { probeS3, type S3Capabilities } from "./probe.ts";

@@ -1,7 +1,15 @@
 /** One signed request and its repetitions: deadlines, retries with full jitter, refusals as the port's errors. */
 import { AwsV4Signer } from "aws4fetch";
 import { credentialSource, type CredentialOptions, type CredentialSource } from "./credentials.ts";
-import { networkFailure, refusal, S3Failure, timeoutFailure, type Where } from "./errors.ts";
+import {
+  networkFailure,
+  refusal,
+  S3_FIELDS,
+  S3Failure,
+  timeoutFailure,
+  type Fields,
+  type Where,
+} from "./errors.ts";
 
 export interface S3Options {
   readonly bucket: string;
@@ -17,6 +25,8 @@ export interface S3Options {
   readonly credentials?: CredentialOptions;
   /** Certificate authorities to trust instead of the system's, PEM. */
   readonly ca?: string | undefined;
+  /** How messages call the settings; default those of `storage.s3`. */
+  readonly fields?: Fields | undefined;
   readonly patience?: Partial<Patience> | undefined;
 }
 
@@ -69,6 +79,7 @@ export class Transport {
   readonly #credentials: CredentialSource;
   readonly #keyCache = new Map<string, ArrayBuffer>();
   readonly #ca: string | undefined;
+  readonly #fields: Fields;
 
   constructor(options: S3Options) {
     this.bucket = options.bucket;
@@ -84,6 +95,7 @@ export class Transport {
         : `${url.protocol}//${options.bucket}.${url.host}${path}`;
     this.#credentials = credentialSource(options.credentials);
     this.#ca = options.ca;
+    this.#fields = options.fields ?? S3_FIELDS;
   }
 
   /**
@@ -97,7 +109,9 @@ export class Transport {
         return await this.#attempt(call, take);
       } catch (error) {
         if (!(error instanceof S3Failure) || !error.isPassing) throw error;
-        const pause = Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** attempt);
+        const most = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** attempt);
+        // Half of it for sure: six quick refusals are not to be over before a store has restarted.
+        const pause = most * (0.5 + Math.random() / 2);
         const wait = Math.max(pause, error.retryAfter ?? 0);
         if (attempt + 1 >= ATTEMPTS_MAX || Date.now() + wait >= deadline) throw error;
         await Bun.sleep(wait);
@@ -118,7 +132,8 @@ export class Transport {
   }
 
   where(action: string): Where {
-    return { bucket: this.bucket, endpoint: this.#endpoint, region: this.#region, action };
+    const [endpoint, region, fields] = [this.#endpoint, this.#region, this.#fields];
+    return { bucket: this.bucket, endpoint, region, fields, action };
   }
 
   async #attempt<T>(call: Call, take: Take<T>): Promise<T> {
