@@ -97,6 +97,8 @@ class GrowingPack {
   #blocks = 0;
   /** Bytes of the file that are written, if only with zeros. */
   #written = 0;
+  /** Blocks known to be durable: only their records were ever answered for. */
+  #durable = 0;
   #failure: Error | undefined;
 
   private constructor(layout: Layout, id: string, fd: number) {
@@ -152,6 +154,8 @@ class GrowingPack {
   /** Ends the growth once nobody waits for it any more. */
   async end(): Promise<void> {
     await this.sync().catch(() => undefined);
+    // Nothing is kept of puts that failed.
+    if (this.#failure !== undefined) this.#blocks = this.#durable;
     this.#cutBack();
     await close(this.#fd);
   }
@@ -162,9 +166,11 @@ class GrowingPack {
    */
   async #sync(identity: Identity): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
+    const blocks = this.#blocks;
     try {
       this.#layout.requireAt(packPath(this.id), identity);
       await fdatasync(this.#fd);
+      this.#durable = blocks;
     } catch (error) {
       this.#failure = storeError(error);
       throw this.#failure;

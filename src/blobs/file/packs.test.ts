@@ -7,7 +7,13 @@ import { BLOCK } from "../../base/aligned.ts";
 import { punchHole } from "../../base/hole.ts";
 import { encodedOf } from "../../oci/digest.ts";
 import { bodyOf, collected, digestOf, failureOf, randomBytes } from "../conformance-tools.ts";
-import { BlobStoreFull, type BlobStore, type Locator, type StoredBlob } from "../port.ts";
+import {
+  BlobStoreFull,
+  BlobStoreUnavailable,
+  type BlobStore,
+  type Locator,
+  type StoredBlob,
+} from "../port.ts";
 import { newPackId, packLocator, packPlace } from "./locator.ts";
 import { canMount, mountNew, unmount } from "./mount-fixture.ts";
 import { encodeRecord, HEADER } from "./pack-record.ts";
@@ -349,6 +355,24 @@ describe.skipIf(!canMount("ext4", join(root, "trial")))(
     });
   },
 );
+
+test("of puts that fail when they are made durable nothing is kept, and the next have a new pack", async () => {
+  const directory = newDirectory();
+  const store = await openFileStore({ directory });
+  const kept = await putAll(store, 5000, 100);
+  const [path, away] = [join(directory, "packs"), join(directory, "elsewhere")];
+  fs.renameSync(path, away);
+  expect(await failureOf(putAll(store, 300, 5000))).toBeInstanceOf(BlobStoreUnavailable);
+  fs.renameSync(away, path);
+  await expectAll(store, kept);
+  kept.push(...(await putAll(store, 10)));
+  expect(new Set(kept.map((blob) => place(blob).pack)).size).toBe(2);
+  await store.close();
+  const reopened = await openFileStore({ directory });
+  expect(await listed(reopened)).toEqual(kept.map(({ locator }) => locator).sort());
+  await expectAll(reopened, kept);
+  await reopened.close();
+});
 
 test("files and packs of one data directory are served, listed and deleted alike", async () => {
   const directory = newDirectory();
