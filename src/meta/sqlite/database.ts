@@ -23,7 +23,7 @@ const CACHE_BYTES = 4 * 2 ** 20;
 /** Locks of others are held for moments only: while a reader opens, while a log is recovered. */
 const BUSY_MS = 5000;
 /** What the log file is cut back to when it starts over. */
-const LOG_BYTES_KEPT = 20 * 2 ** 20;
+const LOG_BYTES_KEPT = 16 * 2 ** 20;
 
 /** The connection that may write. There must be one at a time: the caller holds the data directory's lock. */
 export function openForWriting(options: DatabaseOptions): Database {

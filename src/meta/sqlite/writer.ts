@@ -23,12 +23,8 @@ export interface WriterOptions extends DatabaseOptions {
 }
 
 const HISTORY_MAX = 10_000;
-/**
- * Log pages (4 KiB) after which the log is copied into the database. A page that many groups have changed is copied
- * once, so that four times as many cost a sixth less of the writer's time than a thousand do; the copying takes
- * some ten milliseconds.
- */
-const CHECKPOINT_PAGES = 4000;
+/** Log pages (4 KiB) after which the log is copied into the database; a few milliseconds each time. */
+const CHECKPOINT_PAGES = 1000;
 /** What the next groups change is what the last ones read: kept, it is not read from the log again. */
 const CACHE_BYTES = 16 * 2 ** 20;
 
