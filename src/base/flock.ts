@@ -2,7 +2,9 @@
 import { read } from "bun:ffi";
 import { openLibc } from "./libc.ts";
 
-const LOCK_EXCLUSIVE_NOW = 2 | 4;
+const SHARED = 1;
+const EXCLUSIVE = 2;
+const WITHOUT_WAITING = 4;
 const IS_MAC = process.platform === "darwin";
 const WOULD_BLOCK = IS_MAC ? 35 : 11;
 
@@ -29,13 +31,14 @@ function bind(): Flock {
 }
 
 /**
- * Takes the exclusive lock of an open file without waiting: `false` when another open file description,
- * of this process or another, holds it. Released when the descriptor is closed or the process ends.
- * Throws where the file system has no such locks.
+ * Takes the lock of an open file without waiting: `false` when another open file description, of this process or
+ * another, holds it (for a shared lock: holds it exclusively). Released when the descriptor is closed or the process
+ * ends. Throws where the file system has no such locks.
  */
-export function tryLock(fd: number): boolean {
+export function tryLock(fd: number, kind: "exclusive" | "shared" = "exclusive"): boolean {
   const libc = bind();
-  if (libc.flock(fd, LOCK_EXCLUSIVE_NOW) === 0) return true;
+  const operation = (kind === "shared" ? SHARED : EXCLUSIVE) | WITHOUT_WAITING;
+  if (libc.flock(fd, operation) === 0) return true;
   const errno = libc.errno();
   if (errno === WOULD_BLOCK) return false;
   throw new Error(`flock failed with errno ${errno}: the file system may not support locks`);

@@ -9,6 +9,13 @@ export function fsync(fd: number): Promise<void> {
   });
 }
 
+/** Resolves when the file's bytes, and what it takes to find them again, are on the disk. */
+export function fdatasync(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.fdatasync(fd, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
 /** Closes off the event loop: the last close of an unlinked file frees its blocks, which takes time. */
 export function close(fd: number): Promise<void> {
   return new Promise((resolve, reject) => {

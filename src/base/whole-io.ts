@@ -51,3 +51,16 @@ export async function readWholeAsync(fd: number, size: number): Promise<Uint8Arr
   }
   return bytes;
 }
+
+/** The bytes of a file at `position`, fewer than `length` only at its end. */
+export function readAt(fd: number, length: number, position: number): Buffer<ArrayBuffer> {
+  // Memory of its own: part of it may be handed on.
+  const bytes = Buffer.from(new ArrayBuffer(length));
+  let done = 0;
+  while (done < length) {
+    const read = fs.readSync(fd, bytes, done, length - done, position + done);
+    if (read === 0) break;
+    done += read;
+  }
+  return bytes.subarray(0, done);
+}

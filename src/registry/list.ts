@@ -29,14 +29,17 @@ export async function listTags(
   name: RepositoryName,
   request: PageRequest,
 ): Promise<Page> {
-  const { entries, stale } = await ctx.meta.get([keys.repository(name)]);
-  const repository = entries[0];
-  if (repository === undefined) throw nameUnknown(name);
   const limit = Math.min(request.limit ?? Infinity, ctx.options.limits.pageEntries);
   const what = { prefix: keys.tags(name), keysOnly: false };
-  const page = await fill(ctx, what, limit, request.last, async (batch) =>
-    liveTags(ctx, name, repository, batch),
-  );
+  // Both at once: a store that is away is waited for once.
+  const asked = ctx.meta.get([keys.repository(name)]);
+  const [{ entries, stale }, page] = await Promise.all([
+    asked,
+    fill(ctx, what, limit, request.last, async (batch) =>
+      liveTags(ctx, name, (await asked).entries[0], batch),
+    ),
+  ]);
+  if (entries[0] === undefined) throw nameUnknown(name);
   return { ...page, stale: stale || page.stale };
 }
 
@@ -78,7 +81,7 @@ async function fill(
 async function liveTags(
   ctx: Context,
   name: RepositoryName,
-  repository: Entry,
+  repository: Entry | undefined,
   batch: readonly Entry[],
 ): Promise<readonly Entry[]> {
   const tags = batch.map((entry) => ({ entry, record: decode<TagRecord>(entry)?.value }));

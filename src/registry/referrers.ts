@@ -44,7 +44,9 @@ export async function listReferrers(
   subject: Digest,
   request: ReferrersRequest,
 ): Promise<ReferrersPage> {
-  const repository = await ctx.meta.get([keys.repository(name)]);
+  // Asked together with the first page: a store that is away is waited for once.
+  const asked = ctx.meta.get([keys.repository(name)]);
+  asked.catch(() => {});
   const prefix = keys.referrers(name, subject);
   const limit = request.limit ?? Infinity;
   const descriptors: ReferrerDescriptor[] = [];
@@ -52,11 +54,12 @@ export async function listReferrers(
   const after = request.last === undefined ? undefined : prefix + request.last;
   let stale = false;
   for await (const page of pages(ctx.meta, prefix, after)) {
-    stale ||= page.stale;
+    const { entries, stale: isOld } = await asked;
+    stale ||= page.stale || isOld;
     for (const entry of page.entries) {
       const record = decode<ReferrerRecord>(entry)?.value;
       const digest = parseDigest(lastPart(entry.key));
-      if (!record || !digest || !isLive(record, repository.entries[0])) continue;
+      if (!record || !digest || !isLive(record, entries[0])) continue;
       if (request.artifactType !== undefined && record.artifactType !== request.artifactType) {
         continue;
       }

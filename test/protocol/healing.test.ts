@@ -1,12 +1,11 @@
 import { expect, test } from "bun:test";
-import { truncateSync, writeFileSync } from "node:fs";
 import { keys } from "../../src/meta/keys.ts";
 import type { BlobRecord } from "../../src/registry/records.ts";
 import { openInProcess, type InProcess } from "../support/in-process.ts";
 import { bytesOf, digestOf, EMPTY_JSON } from "./support/content.ts";
 import { expectError } from "./support/errors.ts";
 import { openSession, patch, pushBlob, pushImage, pushManifest, put } from "./support/requests.ts";
-import { fileOf, loseBytes } from "./support/stores.ts";
+import { changeBytes, cutBytes, loseBytes } from "./support/stores.ts";
 
 async function headOf({ handle }: InProcess, path: string): Promise<number> {
   return (await handle(path, { method: "HEAD" })).status;
@@ -29,7 +28,8 @@ for (const size of [100, 200_000]) {
       expect(await headOf(registry, path)).toBe(200);
       const got = await registry.handle(path);
       expect(new Uint8Array(await got.arrayBuffer())).toEqual(content);
-      expect(Bun.file(await fileOf(registry, digest)).size).toBe(size);
+      const { locator } = (await recordOf(registry, digest)).value;
+      expect(await registry.blobs.stat(locator)).toBe(size);
     });
   }
 
@@ -48,7 +48,7 @@ for (const size of [100, 200_000]) {
     await using registry = await openInProcess();
     const content = bytesOf(size);
     const digest = await pushBlob(registry.handle, "a", content);
-    truncateSync(await fileOf(registry, digest), size - 1);
+    await cutBytes(registry, digest);
     const path = `/v2/a/blobs/${digest}`;
     await expectError(await registry.handle(path), 404, "BLOB_UNKNOWN");
     expect(await headOf(registry, path)).toBe(404);
@@ -62,7 +62,7 @@ for (const size of [100, 200_000]) {
       const content = bytesOf(size, wrong ? 2 : 3);
       const digest = await pushBlob(registry.handle, "a", content);
       await markUnverified(registry, digest);
-      if (wrong) writeFileSync(await fileOf(registry, digest), bytesOf(size, 4));
+      if (wrong) await changeBytes(registry, digest, bytesOf(size, 4));
       const path = `/v2/a/blobs/${digest}`;
       const got = await registry.handle(path);
       if (wrong) await expectError(got, 404, "BLOB_UNKNOWN");
@@ -74,6 +74,19 @@ for (const size of [100, 200_000]) {
     }
   });
 }
+
+test("a small blob that was damaged on disk is not served, and a push brings it back", async () => {
+  await using registry = await openInProcess();
+  const content = bytesOf(1000);
+  const digest = await pushBlob(registry.handle, "a", content);
+  await changeBytes(registry, digest, content.slice(0, 10).reverse());
+  const path = `/v2/a/blobs/${digest}`;
+  await expectError(await registry.handle(path), 404, "BLOB_UNKNOWN");
+  expect(await headOf(registry, path)).toBe(404);
+  await pushBlob(registry.handle, "a", content);
+  const got = await registry.handle(path);
+  expect(new Uint8Array(await got.arrayBuffer())).toEqual(content);
+});
 
 for (const pulled of [false, true]) {
   test(`a ${pulled ? "pulled " : ""}manifest that is lost on disk is missing to HEAD, and a push brings it and its tags back`, async () => {

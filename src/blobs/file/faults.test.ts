@@ -83,14 +83,14 @@ const CONTINUER = `
     if (upload.size > 1 << 30) throw new Error("never killed");
   }`;
 
-/** Puts small blobs without end. */
+/** Puts blobs that go to a pack, and blobs that go to files, without end. */
 const PUTTER = `
   const { openFileStore } = await import(${JSON.stringify(join(import.meta.dir, "store.ts"))});
   const { digestOf, randomBytes } = await import(${JSON.stringify(join(import.meta.dir, "../conformance-tools.ts"))});
   const store = await openFileStore({ directory: process.argv[1] });
   for (let count = 0; ; count++) {
-    await Promise.all(Array.from({ length: 4 }, () => {
-      const bytes = randomBytes(5000);
+    await Promise.all([5000, 100_000, 5000, 100_000].map((size) => {
+      const bytes = randomBytes(size);
       return store.put(digestOf(bytes), bytes);
     }));
     if (count === 20) console.log("puts");
@@ -203,9 +203,8 @@ describe.skipIf(!canMount("tmpfs", join(root, "trial")))(
       fs.writeFileSync(join(directory, "filler"), "");
       expect(() => fs.writeFileSync(join(directory, "filler"), randomBytes(8 << 20))).toThrow();
       const small = randomBytes(30_000);
-      const before = filesBelow(directory);
       expect(await failureOf(store.put(digestOf(small), small))).toBeInstanceOf(BlobStoreFull);
-      expect(filesBelow(directory)).toEqual(before);
+      expect(await collected(store.list())).toEqual([]);
       const other = await store.upload(newId(), "sha256");
       await other.write(small.slice());
       expect(await failureOf(other.suspend())).toBeInstanceOf(BlobStoreFull);
@@ -266,20 +265,20 @@ describe("the file store", () => {
       const bytes = randomBytes(size);
       await store.delete((await store.put(digestOf(bytes), bytes)).locator);
     }
-    expect(filesBelow(directory)).toEqual([]);
     await store.close();
+    expect(filesBelow(directory)).toEqual([]);
   });
 
   test("goes on after its empty fan-out directories were tidied away", async () => {
     const directory = newDirectory();
     const store = await openFileStore({ directory });
-    const bytes = randomBytes(10);
+    const bytes = randomBytes(100_000);
     const first = await store.put(digestOf(bytes), bytes);
     await store.delete(first.locator);
     for (const name of fs.readdirSync(join(directory, "blobs", "sha256")))
       fs.rmdirSync(join(directory, "blobs", "sha256", name));
     const second = await store.put(digestOf(bytes), bytes);
-    expect(await store.read(second.locator, 10)).toEqual(bytes);
+    expect(await store.read(second.locator, 100_000)).toEqual(bytes);
     await store.close();
   });
 
@@ -287,17 +286,29 @@ describe("the file store", () => {
     const directory = newDirectory();
     const store = await openFileStore({ directory });
     const bytes = randomBytes(10);
-    fs.renameSync(join(directory, "blobs/sha256"), join(directory, "elsewhere"));
-    const half = await failureOf(store.put(digestOf(bytes), bytes));
-    expect(half).toBeInstanceOf(BlobStoreUnavailable);
-    expect(String(half)).toContain(`${directory}/blobs/sha256 is gone`);
-    fs.renameSync(join(directory, "elsewhere"), join(directory, "blobs/sha256"));
+    const large = randomBytes(100_000);
+    for (const isGrowing of [false, true]) {
+      for (const [part, content] of [
+        ["blobs/sha256", large],
+        ["packs", bytes],
+      ] as const) {
+        if (isGrowing) await store.put(digestOf(content), content);
+        fs.renameSync(join(directory, part), join(directory, "elsewhere"));
+        const half = await failureOf(store.put(digestOf(content), content));
+        expect(half).toBeInstanceOf(BlobStoreUnavailable);
+        expect(String(half)).toContain(`${directory}/${part}`);
+        expect(String(half)).toContain("is gone");
+        expect(fs.existsSync(join(directory, part))).toBe(false);
+        fs.renameSync(join(directory, "elsewhere"), join(directory, part));
+      }
+    }
     const moved = `${directory}-moved`;
     fs.renameSync(directory, moved);
     for (const made of [false, true]) {
       if (made) fs.mkdirSync(directory);
       const uploading = store.upload(newId(), "sha256").then(async (upload) => upload.abort());
-      for (const work of [store.put(digestOf(bytes), bytes), store.space(), uploading])
+      const puts = [bytes, large].map(async (content) => store.put(digestOf(content), content));
+      for (const work of [...puts, store.space(), uploading])
         expect(String(await failureOf(work))).toContain("is not what was opened at the start");
     }
     expect(fs.readdirSync(directory)).toEqual([]);

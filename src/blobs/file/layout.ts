@@ -10,7 +10,9 @@ import {
   isAdoptedLocator,
   isOwnLocator,
   isUploadId,
+  isPackId,
   newLocator,
+  PACKS,
   UPLOADS,
 } from "./locator.ts";
 
@@ -23,8 +25,14 @@ export function uploadPath(id: string): string {
   return `${UPLOADS}/${id}`;
 }
 
-/** What a directory is, whatever its name is. */
-type Identity = Pick<fs.BigIntStats, "dev" | "ino">;
+/** Path of a pack's file below the data directory. Throws for what is no id. */
+export function packPath(id: string): string {
+  if (!isPackId(id)) throw new Error(`not a pack id: ${JSON.stringify(id)}`);
+  return `${PACKS}/${id}`;
+}
+
+/** What a file or directory is, whatever its name is. */
+export type Identity = Pick<fs.BigIntStats, "dev" | "ino">;
 
 export class Layout {
   readonly #directory: string;
@@ -40,7 +48,11 @@ export class Layout {
 
   static async open(directory: string): Promise<Layout> {
     try {
-      for (const name of [UPLOADS, ...ALGORITHMS.map((algorithm) => `${BLOBS}/${algorithm}`)]) {
+      for (const name of [
+        UPLOADS,
+        PACKS,
+        ...ALGORITHMS.map((algorithm) => `${BLOBS}/${algorithm}`),
+      ]) {
         const path = join(directory, name);
         await makeDirectory(path);
         fs.accessSync(path, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
@@ -60,9 +72,14 @@ export class Layout {
 
   /** Throws `BlobStoreUnavailable` where the data directory is not the one that was opened. */
   requireSame(): void {
-    const { dev, ino } = this.#identity;
-    const found = fs.statSync(this.#directory, { bigint: true, throwIfNoEntry: false });
-    if (found?.dev !== dev || found.ino !== ino) throw this.#lost("");
+    this.requireAt("", this.#identity);
+  }
+
+  /** The same for something in it (relative), which was opened there by this process. */
+  requireAt(relative: string, { dev, ino }: Identity): void {
+    const found = fs.statSync(this.path(relative), { bigint: true, throwIfNoEntry: false });
+    if (found?.dev === dev && found.ino === ino) return;
+    throw this.#lost(relative === "" ? "" : `${this.path(relative)} is gone; `);
   }
 
   get root(): string {
@@ -129,6 +146,23 @@ export class Layout {
     } catch (error) {
       if (codeOf(error) !== "ENOENT") throw error;
     }
+  }
+
+  /** Opens a new pack. Never makes what stands above it, as for fan-out directories. */
+  createPack(id: string, flags: number, mode: number): number {
+    this.requireSame();
+    const path = this.path(packPath(id));
+    try {
+      return fs.openSync(path, flags | fs.constants.O_CREAT | fs.constants.O_EXCL, mode);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") throw this.#lost(`${dirname(path)} is gone; `, error);
+      throw error;
+    }
+  }
+
+  /** Makes the names of packs durable. */
+  syncPacks(): Promise<void> {
+    return this.#directories.sync(this.path(PACKS));
   }
 
   /** Makes the names of uploads durable. */

@@ -4,10 +4,26 @@ import { ALGORITHMS } from "../../oci/digest.ts";
 import type { ListedBlob } from "../port.ts";
 import { codeOf } from "./errors.ts";
 import type { Layout } from "./layout.ts";
-import { BLOBS, digestIn, isOwnLocator, isUploadId, UPLOADS } from "./locator.ts";
+import {
+  BLOBS,
+  digestIn,
+  isOwnLocator,
+  isPackId,
+  isUploadId,
+  packLocator,
+  PACKS,
+  packPlace,
+  UPLOADS,
+} from "./locator.ts";
+import { recordsOf } from "./pack-scan.ts";
 
-/** Our own blobs after a locator. Memory: the names of one fan-out directory. */
+/** Our own blobs after a locator. Memory: the names of one directory, and a window of a pack. */
 export async function* listBlobs(layout: Layout, after: string): AsyncIterable<ListedBlob> {
+  yield* listFiles(layout, after);
+  yield* listPacked(layout, after);
+}
+
+async function* listFiles(layout: Layout, after: string): AsyncIterable<ListedBlob> {
   for (const algorithm of ALGORITHMS) {
     const top = `${BLOBS}/${algorithm}`;
     for (const name of await namesIn(layout, top)) {
@@ -21,6 +37,19 @@ export async function* listBlobs(layout: Layout, after: string): AsyncIterable<L
         const stats = await regularFile(layout, locator);
         if (stats) yield { locator, digest, size: stats.size, modified: stats.mtimeMs };
       }
+    }
+  }
+}
+
+async function* listPacked(layout: Layout, after: string): AsyncIterable<ListedBlob> {
+  for (const pack of await namesIn(layout, PACKS)) {
+    // All its locators sort before its name + ";", the character after ":".
+    if (!isPackId(pack) || `${PACKS}/${pack};` <= after) continue;
+    const last = packPlace(after);
+    const from = last?.pack === pack ? last.block : 0;
+    for await (const { block, digest, size, time } of recordsOf(layout, pack, from)) {
+      const locator = packLocator({ pack, block, digest });
+      if (locator > after) yield { locator, digest, size, modified: time };
     }
   }
 }

@@ -1,13 +1,13 @@
-/** Storing a small blob whole. */
+/** Storing a blob whole in a file of its own. */
 import fs from "node:fs";
 import { fsync } from "../../base/fsync.ts";
 import { nameFile, openUnnamed } from "../../base/unnamed-file.ts";
-import { writeWhole, writeWholeAsync } from "../../base/whole-io.ts";
+import { writeWholeAsync } from "../../base/whole-io.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Locator } from "../port.ts";
 import { uploadPath, type Layout } from "./layout.ts";
 import { randomName } from "./locator.ts";
-import { FILE_MODE, SMALL } from "./upload.ts";
+import { FILE_MODE } from "./upload.ts";
 
 const { O_RDWR, O_CREAT, O_EXCL } = fs.constants;
 
@@ -27,7 +27,7 @@ function putUnnamed(
     if (fd === undefined) return undefined;
     let named = false;
     try {
-      await write(fd, bytes);
+      await writeWholeAsync(fd, bytes, 0);
       named = nameFile(fd, path);
     } finally {
       if (!named) fs.closeSync(fd);
@@ -50,7 +50,7 @@ async function putRenamed(layout: Layout, digest: Digest, bytes: Uint8Array): Pr
   try {
     const fd = fs.openSync(path, O_RDWR | O_CREAT | O_EXCL, FILE_MODE);
     try {
-      await write(fd, bytes);
+      await writeWholeAsync(fd, bytes, 0);
       await fsync(fd);
     } finally {
       fs.closeSync(fd);
@@ -60,10 +60,4 @@ async function putRenamed(layout: Layout, digest: Digest, bytes: Uint8Array): Pr
     fs.rmSync(path, { force: true });
     throw error;
   }
-}
-
-async function write(fd: number, bytes: Uint8Array): Promise<void> {
-  // For small files the call itself is quicker than the way to another thread; fsync never is.
-  if (bytes.byteLength <= SMALL) writeWhole(fd, bytes, 0);
-  else await writeWholeAsync(fd, bytes, 0);
 }

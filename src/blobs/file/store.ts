@@ -1,4 +1,7 @@
-/** The BlobStore on plain files: write → fsync → name among the blobs → fsync of the directory. */
+/**
+ * The BlobStore on plain files. What came in an upload, and what is large, has a file of its own: write → fsync →
+ * name among the blobs → fsync of the directory. Small blobs put whole are records in packs.
+ */
 import fs from "node:fs";
 import { resolve } from "node:path";
 import { close } from "../../base/fsync.ts";
@@ -20,35 +23,51 @@ import { codeOf, guarded } from "./errors.ts";
 import { HashThread } from "./hash-thread.ts";
 import { Layout, uploadPath } from "./layout.ts";
 import { listBlobs, listUploads } from "./listing.ts";
+import { packPlace } from "./locator.ts";
+import { PackFiles } from "./pack-files.ts";
+import { PACK_BYTES, PackWriter } from "./pack-writer.ts";
 import { putFile } from "./put.ts";
 import { FILE_MODE, FileUpload, SMALL } from "./upload.ts";
 
 export interface FileStoreOptions {
   /** The data directory, made where it is missing. */
   readonly directory: string;
+  /** A pack that has come to this many bytes is followed by a new one. */
+  readonly packBytes?: number;
 }
 
 /** Opens the store. Throws `BlobStoreUnavailable` with the remedy where the directory cannot be written. */
-export async function openFileStore({ directory }: FileStoreOptions): Promise<BlobStore> {
-  return new FileStore(await Layout.open(resolve(directory)));
+export async function openFileStore(options: FileStoreOptions): Promise<BlobStore> {
+  const layout = await Layout.open(resolve(options.directory));
+  return new FileStore(layout, options.packBytes ?? PACK_BYTES);
 }
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
 
 class FileStore implements BlobStore {
   readonly #layout: Layout;
+  readonly #packs: PackFiles;
+  readonly #writer: PackWriter;
   readonly #thread = new HashThread();
 
-  constructor(layout: Layout) {
+  constructor(layout: Layout, packBytes: number) {
     this.#layout = layout;
+    this.#packs = new PackFiles(layout);
+    this.#writer = new PackWriter(layout, this.#packs, packBytes);
   }
 
   stat(locator: Locator): Promise<number | undefined> {
-    return guarded(() => this.#layout.find(locator)?.size);
+    return guarded(() => {
+      const place = packPlace(locator);
+      return place ? this.#packs.stat(place) : this.#layout.find(locator)?.size;
+    });
   }
 
   open(locator: Locator, size: number, range?: ByteRange): Promise<BlobBody | undefined> {
     return guarded(() => {
+      const place = packPlace(locator);
+      // A record's blocks may be given back while somebody reads: it is read at once, and checked.
+      if (place) return sliced(this.#packs.read(place, size), range);
       const found = this.#layout.find(locator);
       if (found?.size !== size) return undefined;
       const file = Bun.file(found.path);
@@ -58,6 +77,8 @@ class FileStore implements BlobStore {
 
   read(locator: Locator, size: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
     return guarded(async () => {
+      const place = packPlace(locator);
+      if (place) return this.#packs.read(place, size);
       const found = this.#layout.find(locator);
       if (found?.size !== size) return undefined;
       const fd = openIfThere(found.path, O_RDONLY | O_NOFOLLOW);
@@ -72,8 +93,12 @@ class FileStore implements BlobStore {
 
   put(digest: Digest, bytes: Uint8Array<ArrayBuffer>): Promise<StoredBlob> {
     return guarded(async () => {
-      const locator = await putFile(this.#layout, digest, bytes);
-      return { locator, size: bytes.byteLength };
+      const size = bytes.byteLength;
+      const isSmall = size <= SMALL;
+      const locator = isSmall
+        ? await this.#writer.put(digest, bytes)
+        : await putFile(this.#layout, digest, bytes);
+      return { locator, size };
     });
   }
 
@@ -116,7 +141,10 @@ class FileStore implements BlobStore {
   }
 
   delete(locator: Locator): Promise<void> {
-    return guarded(() => this.#layout.remove(locator));
+    return guarded(() => {
+      const place = packPlace(locator);
+      return place ? this.#packs.delete(place) : this.#layout.remove(locator);
+    });
   }
 
   space(): Promise<{ readonly free: number; readonly total: number }> {
@@ -129,6 +157,7 @@ class FileStore implements BlobStore {
 
   async close(): Promise<void> {
     await this.#thread.close();
+    await this.#writer.close();
     this.#layout.close();
   }
 
@@ -149,6 +178,13 @@ class FileStore implements BlobStore {
       }
     }
   }
+}
+
+function sliced(
+  bytes: Uint8Array<ArrayBuffer> | undefined,
+  range: ByteRange | undefined,
+): Blob | undefined {
+  return bytes && new Blob([range ? bytes.subarray(range.start, range.end + 1) : bytes]);
 }
 
 function openIfThere(path: string, flags: number): number | undefined {

@@ -28,6 +28,8 @@ export interface WriterOptions extends DatabaseOptions {
 const HISTORY_MAX = 10_000;
 /** Log pages (4 KiB) after which the log is copied into the database; a few milliseconds each time. */
 const CHECKPOINT_PAGES = 1000;
+/** What the next groups change is what the last ones read: kept, it is not read from the log again. */
+const CACHE_BYTES = 16 * 2 ** 20;
 
 export class SqliteWriter implements MetaStore {
   readonly operationsMax = OPERATIONS_MAX;
@@ -43,7 +45,7 @@ export class SqliteWriter implements MetaStore {
   #closed = false;
 
   constructor(options: WriterOptions) {
-    this.#database = openForWriting(options);
+    this.#database = openForWriting({ cacheBytes: CACHE_BYTES, ...options });
     if (options.above !== undefined) startAbove(this.#database, options.above);
     this.#reader = new Reader(this.#database);
     const page = RevisionPage.create(options.path);

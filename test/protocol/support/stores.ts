@@ -1,6 +1,9 @@
 /** What a test puts between the registry and its stores, and reads of them. */
-import { rmSync } from "node:fs";
+import { closeSync, openSync, rmSync, truncateSync, writeSync } from "node:fs";
+import { BLOCK } from "../../../src/base/aligned.ts";
 import type { Clock } from "../../../src/base/clock.ts";
+import { packPlace } from "../../../src/blobs/file/locator.ts";
+import { HEADER } from "../../../src/blobs/file/pack-record.ts";
 import type { BlobStore } from "../../../src/blobs/port.ts";
 import type { Commit, CommitResult, MetaStore } from "../../../src/meta/port.ts";
 import { keys } from "../../../src/meta/keys.ts";
@@ -96,15 +99,41 @@ interface Place {
   readonly pathOf: (locator: string) => string;
 }
 
-/** The file of a blob, found as the registry finds it. */
-export async function fileOf({ meta, pathOf }: Place, digest: string): Promise<string> {
+/** Where a blob's bytes begin, in a file of its own or in a pack. */
+async function bytesOnDisk(
+  { meta, pathOf }: Place,
+  digest: string,
+): Promise<{ readonly path: string; readonly at: number; readonly size: number }> {
   const { entries } = await meta.get([keys.blob(digest)]);
   const record = JSON.parse(entries[0]?.value ?? "null") as BlobRecord | null;
   if (record === null) throw new Error(`no record of ${digest}`);
-  return pathOf(record.locator);
+  const { locator, size } = record;
+  const place = packPlace(locator);
+  if (place === undefined) return { path: pathOf(locator), at: 0, size };
+  return { path: pathOf(`packs/${place.pack}`), at: place.block * BLOCK + HEADER, size };
 }
 
 /** Loses the bytes of a blob, as a broken disk would. */
-export async function loseBytes(place: Place, digest: string): Promise<void> {
-  rmSync(await fileOf(place, digest));
+export async function loseBytes(stores: Place, digest: string): Promise<void> {
+  const { path, at } = await bytesOnDisk(stores, digest);
+  if (at === 0) rmSync(path);
+  else overwrite(path, at - HEADER, new Uint8Array(HEADER));
+}
+
+/** Loses the last byte of a blob, and what comes after it in its file. */
+export async function cutBytes(stores: Place, digest: string): Promise<void> {
+  const { path, at, size } = await bytesOnDisk(stores, digest);
+  truncateSync(path, at + size - 1);
+}
+
+/** Puts other bytes in the place of a blob's. */
+export async function changeBytes(stores: Place, digest: string, bytes: Uint8Array): Promise<void> {
+  const { path, at } = await bytesOnDisk(stores, digest);
+  overwrite(path, at, bytes);
+}
+
+function overwrite(path: string, at: number, bytes: Uint8Array): void {
+  const fd = openSync(path, "r+");
+  writeSync(fd, bytes, 0, bytes.byteLength, at);
+  closeSync(fd);
 }
