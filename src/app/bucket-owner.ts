@@ -3,9 +3,11 @@
  * owner that cannot beat stops answering for commits well before another may take over.
  */
 import { hostname } from "node:os";
+import { Beat } from "../base/beat.ts";
 import { describe, type Logger } from "../base/log.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
 import { StoreUnavailable } from "../meta/port.ts";
+import type { LastRun } from "./last-run.ts";
 import { StartError } from "./start-error.ts";
 
 const PREFIX = "owner/";
@@ -35,8 +37,8 @@ interface Found {
 export interface OwnerOptions {
   readonly objects: ObjectStore;
   readonly run: string;
-  /** The run on this very disk that owned the bucket before, if any: it holds the disk's lock no more, so it is dead. */
-  readonly before: string | undefined;
+  /** The run on this disk that owned the bucket before, if any. */
+  readonly before: LastRun | undefined;
   /** For messages. */
   readonly bucket: string;
   readonly log: Logger;
@@ -50,20 +52,17 @@ export class BucketOwner implements AsyncDisposable {
   /** Whether nobody but the run before on this disk has owned the bucket since. */
   readonly continues: boolean;
   #beats = 1;
-  /** `performance.now()` before the latest beat that is known to have arrived. */
-  #good: number;
-  #turn: Promise<void> = Promise.resolve();
+  /** Before the latest beat that is known to have arrived. */
+  #good: Moment;
   #isLost = false;
-  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #loop: Beat;
 
-  private constructor(options: OwnerOptions, epoch: number, continues: boolean, good: number) {
+  private constructor(options: OwnerOptions, epoch: number, continues: boolean, good: Moment) {
     this.#options = options;
     this.#epoch = epoch;
     this.continues = continues;
     this.#good = good;
-    this.#timer = setInterval(() => {
-      this.#turn = this.#turn.then(() => this.#beat());
-    }, BEAT_MS);
+    this.#loop = new Beat(BEAT_MS, () => this.#beat());
   }
 
   /** Throws `StartError` while another process owns the bucket. */
@@ -71,12 +70,13 @@ export class BucketOwner implements AsyncDisposable {
     const { objects, before } = options;
     for (;;) {
       const found = await latest(objects);
-      const continues = found === undefined || found.record.run === before;
-      if (found !== undefined && !continues && !found.record.released) {
+      const continues = found === undefined || found.record.run === before?.run;
+      const isDead = found === undefined || found.record.released || (continues && before?.here);
+      if (!isDead) {
         await requireDead(options, found);
       }
       const epoch = (found?.epoch ?? 0) + 1;
-      const good = performance.now();
+      const good = moment();
       const first = encode(recordOf(options.run, 1, false));
       const isFirst = await objects.put(nameOf(epoch), first, { ifAbsent: true });
       if (isFirst && (await isStillOurs(options, epoch))) {
@@ -88,15 +88,14 @@ export class BucketOwner implements AsyncDisposable {
 
   /** Throws `StoreUnavailable` when somebody else may own the bucket by now. To be asked after what was written. */
   requireOwned(): void {
-    if (!this.#isLost && performance.now() - this.#good < GOOD_MS) return;
+    if (!this.#isLost && since(this.#good) < GOOD_MS) return;
     throw new StoreUnavailable(
       "the bucket has not confirmed for 15 s that this node owns it; nothing can be promised until it does",
     );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#turn;
+    await this.#loop.stop(BEAT_MS);
     if (this.#isLost) return;
     try {
       await this.#write(true);
@@ -110,7 +109,7 @@ export class BucketOwner implements AsyncDisposable {
   async #beat(): Promise<void> {
     const { objects, run, bucket, log, lost } = this.#options;
     if (this.#isLost) return;
-    const began = performance.now();
+    const began = moment();
     try {
       const found = await latest(objects);
       if (found !== undefined && (found.epoch > this.#epoch || found.record.run !== run)) {
@@ -167,12 +166,31 @@ async function requireDead(
 }
 
 async function latest(objects: ObjectStore): Promise<Found | undefined> {
-  let epoch = 0;
-  for await (const { name } of objects.list(PREFIX)) {
-    epoch = Math.max(epoch, Number(name.slice(PREFIX.length)) || 0);
+  for (;;) {
+    let epoch = 0;
+    for await (const { name } of objects.list(PREFIX)) {
+      epoch = Math.max(epoch, Number(name.slice(PREFIX.length)) || 0);
+    }
+    if (epoch === 0) return undefined;
+    const bytes = await objects.get(nameOf(epoch));
+    if (bytes !== undefined) return { epoch, record: decode(bytes) };
+    // A successor has removed it meanwhile, and is in the next listing.
   }
-  const bytes = epoch === 0 ? undefined : await objects.get(nameOf(epoch));
-  return bytes && { epoch, record: decode(bytes) };
+}
+
+/** By both clocks: the monotonic one stands still while the machine is suspended, the other one may be set back. */
+interface Moment {
+  readonly monotonic: number;
+  readonly wall: number;
+}
+
+function moment(): Moment {
+  return { monotonic: performance.now(), wall: Date.now() };
+}
+
+/** Milliseconds, by the clock that has gone further. */
+function since({ monotonic, wall }: Moment): number {
+  return Math.max(performance.now() - monotonic, Date.now() - wall);
 }
 
 function nameOf(epoch: number): string {

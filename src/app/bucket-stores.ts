@@ -1,17 +1,14 @@
 /** Solo on a bucket: bytes and journal are there; SQLite on the local disk is a copy of what the journal says. */
 import { rmSync } from "node:fs";
-import { dirname } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
 import { fileKeeper } from "../blobs/s3/storj/index.ts";
 import type { BucketConfig, Config } from "../config/config.ts";
-import { JournalAhead, journaled, restore, startRecorder } from "../journal/index.ts";
+import { JournalAhead, journaled, startRecorder } from "../journal/index.ts";
 import type { MetaStore } from "../meta/port.ts";
 import { Presence } from "../meta/presence.ts";
-import { openWriter } from "../meta/sqlite/index.ts";
 import { bucketInstallation, joinInstallation } from "../registry/installation.ts";
-import { prepareSchema } from "../registry/schema.ts";
 import { bucketName, openBlobs, openObjects, reachBucket } from "./bucket.ts";
 import { BucketOwner } from "./bucket-owner.ts";
 import { lastRun, rememberRun } from "./last-run.ts";
@@ -19,8 +16,8 @@ import { openMetadata } from "./metadata.ts";
 import { foreignInBucket } from "./foreign-place.ts";
 import type { NodeOptions, NodeStores } from "./node-stores.ts";
 import { progressLog } from "./progress-log.ts";
+import { rebuildDisk } from "./rebuild-disk.ts";
 import { starting } from "./start-error.ts";
-import { metadataPath } from "./stores.ts";
 
 /** Throws `StartError`. */
 export function openBucketStores(
@@ -71,7 +68,7 @@ export function openBucketStores(
     rememberRun(config, run);
     const meta = owned(journaled(writer, recorder), owner);
     const presence = held.use(await Presence.begin({ meta, run }));
-    if (before !== undefined) await presence.buried(before);
+    if (before !== undefined) await presence.buried(before.run);
     const blobs = held.adopt(
       await openBlobs(bucket, { meta, run, isAlive: (other) => presence.isAlive(other) }),
       (open) => open.close(),
@@ -109,20 +106,9 @@ function owned(store: MetaStore, owner: BucketOwner): MetaStore {
 
 /** Replaces whatever the disk says by what the journal says. */
 async function copyJournal(config: Config, objects: ObjectStore, log: Logger): Promise<void> {
-  const path = metadataPath(config);
-  rmSync(dirname(path), { recursive: true, force: true });
   log.info("rebuilding the metadata from the journal in the bucket");
-  const { store, entries, reached, torn } = await restore({
-    objects,
-    open: async (above) =>
-      openWriter({ path, historyMax: 1, ...(above === undefined ? {} : { above }) }),
-    clock: systemClock,
-    progress: progressLog(log),
-  });
-  try {
-    await prepareSchema(store, systemClock);
-  } finally {
-    await store.close();
-  }
+  const progress = progressLog(log);
+  const { entries, reached, torn, kept } = await rebuildDisk(config, objects, { progress });
+  if (kept !== undefined) rmSync(kept, { recursive: true, force: true });
   log.info("the metadata is rebuilt", { entries, upTo: new Date(reached).toISOString(), torn });
 }

@@ -105,7 +105,10 @@ async function optionsOf(
       },
       keeper,
     );
-    if (registered) log.info("registered with Storj", { satellite, authService });
+    log.info(registered ? "registered with Storj" : "registered with Storj before", {
+      satellite,
+      authService,
+    });
     if (expires !== undefined && expires - Date.now() < EXPIRY_WARNING_MS) {
       log.warn("the Storj access grant expires soon: set a new one in storage.storj.accessGrant", {
         expires: new Date(expires).toISOString(),

@@ -1,6 +1,4 @@
 /** The metadata rebuilt from the journal, for whoever has lost it or wants an earlier state back. */
-import { existsSync, renameSync } from "node:fs";
-import { dirname } from "node:path";
 import { randomHex, systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import { openFileObjects } from "../blobs/file/objects.ts";
@@ -8,16 +6,14 @@ import type { ObjectStore } from "../blobs/objects.ts";
 import { fileKeeper } from "../blobs/s3/storj/index.ts";
 import type { BucketConfig, Config, Stores } from "../config/config.ts";
 import { restore, type OpenStore, type RestoreProgress } from "../journal/index.ts";
-import { openWriter } from "../meta/sqlite/index.ts";
 import { joinInstallation } from "../registry/installation.ts";
-import { prepareSchema } from "../registry/schema.ts";
 import { bucketName, openObjects, reachBucket } from "./bucket.ts";
 import { BucketOwner } from "./bucket-owner.ts";
 import { takeDataDirectory } from "./data-directory.ts";
 import { databaseName, openDatabase } from "./database.ts";
 import { lastRun, rememberRun } from "./last-run.ts";
+import { rebuildDisk } from "./rebuild-disk.ts";
 import { starting } from "./start-error.ts";
-import { metadataPath } from "./stores.ts";
 
 export interface RebuildOptions {
   readonly config: Config;
@@ -46,7 +42,7 @@ export function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const { stores } = config;
     if (stores.kind === "files") {
       const objects = await openFileObjects(config.data);
-      return rebuildDisk(options, objects);
+      return rebuildDisk(config, objects, options);
     }
     const bucket = await reachBucket(stores.bucket, fileKeeper(config.data), log);
     const objects = openObjects(bucket);
@@ -62,7 +58,15 @@ async function rebuildDatabase(
   objects: ObjectStore,
 ): Promise<Rebuilt> {
   const open: OpenStore = async (above) => (await openDatabase(database, above)).store;
-  const { store, ...restored } = await run(options, objects, open);
+  const { at, progress, signal } = options;
+  const { store, ...restored } = await restore({
+    objects,
+    open,
+    clock: systemClock,
+    at,
+    progress,
+    signal,
+  });
   try {
     const names = { database: databaseName(database), bucket: bucketName(bucket) };
     await joinInstallation(store, objects, systemClock, names);
@@ -89,41 +93,7 @@ async function rebuildOwned(
     log,
     lost,
   });
-  const rebuilt = await rebuildDisk(options, objects);
+  const rebuilt = await rebuildDisk(config, objects, options);
   rememberRun(config, id);
   return rebuilt;
-}
-
-/** What the disk had is moved aside, not removed: it may hold what the journal does not. */
-async function rebuildDisk(options: RebuildOptions, objects: ObjectStore): Promise<Rebuilt> {
-  const path = metadataPath(options.config);
-  const directory = dirname(path);
-  const kept = existsSync(path) ? `${directory}.before-rebuild-${Date.now()}` : undefined;
-  if (kept !== undefined) renameSync(directory, kept);
-  try {
-    const open: OpenStore = async (above) =>
-      openWriter({ path, historyMax: 1, ...(above === undefined ? {} : { above }) });
-    const { store, ...restored } = await run(options, objects, open);
-    try {
-      await prepareSchema(store, systemClock);
-    } finally {
-      await store.close();
-    }
-    return { ...restored, kept };
-  } catch (error) {
-    // A journal that is of no use leaves everything as it was.
-    if (kept !== undefined) {
-      if (existsSync(directory)) renameSync(directory, `${directory}.half-rebuilt-${Date.now()}`);
-      renameSync(kept, directory);
-    }
-    throw error;
-  }
-}
-
-async function run(
-  { at, progress, signal }: RebuildOptions,
-  objects: ObjectStore,
-  open: OpenStore,
-): Promise<Awaited<ReturnType<typeof restore>>> {
-  return restore({ objects, open, clock: systemClock, at, progress, signal });
 }

@@ -22,10 +22,16 @@ const ENTRY_BYTES = 200;
 /** So long after a failure the store is not asked again for what is known. */
 const RETRY_MS = 1000;
 
+interface Sighting {
+  /** `undefined`: the key was seen to be absent. */
+  readonly entry: Entry | undefined;
+  readonly revision: Revision;
+}
+
 export class LastKnown implements MetaStore {
   readonly #store: MetaStore;
   readonly #keeps: (key: string) => boolean;
-  readonly #kept = new Lru<{ readonly entry: Entry; readonly revision: Revision }>(KEPT_BYTES);
+  readonly #kept = new Lru<Sighting>(KEPT_BYTES);
   #downUntil = 0;
 
   /** `keeps` says which keys may be shown stale. */
@@ -78,8 +84,10 @@ export class LastKnown implements MetaStore {
     for (const [i, key] of keys.entries()) {
       if (!this.#keeps(key)) continue;
       const entry = entries[i];
-      if (entry === undefined) this.#kept.delete(key);
-      else this.#kept.set(key, { entry, revision }, ENTRY_BYTES + key.length + entry.value.length);
+      // An answer may be overtaken by a later one.
+      if ((this.#kept.get(key)?.revision ?? 0) > revision) continue;
+      const weight = ENTRY_BYTES + key.length + (entry?.value.length ?? 0);
+      this.#kept.set(key, { entry, revision }, weight);
     }
   }
 
@@ -89,7 +97,7 @@ export class LastKnown implements MetaStore {
     let revision = Infinity;
     for (const key of keys) {
       const kept = this.#kept.get(key);
-      if (kept === undefined) return undefined;
+      if (kept?.entry === undefined) return undefined;
       entries.push(kept.entry);
       revision = Math.min(revision, kept.revision);
     }

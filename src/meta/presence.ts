@@ -2,6 +2,7 @@
  * Which processes of an installation live. Each beats in a record of its own and watches the beats of the others
  * by its own monotonic clock, so that no two clocks are ever compared.
  */
+import { Beat } from "../base/beat.ts";
 import { keys, lastPart } from "./keys.ts";
 import { StoreUnavailable, type MetaStore } from "./port.ts";
 
@@ -30,13 +31,13 @@ export class Presence implements AsyncDisposable {
   #beats = 0;
   /** `performance.now()` of the latest look at the others. */
   #looked = performance.now();
-  #turn: Promise<void> = Promise.resolve();
-  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #loop: Beat;
 
   private constructor({ meta, run }: PresenceOptions) {
     this.#meta = meta;
     this.run = run;
-    this.#timer = setInterval(() => this.#schedule(), BEAT_MS);
+    // A beat that fails is made up for by the next.
+    this.#loop = new Beat(BEAT_MS, () => this.#beat().catch(() => {}));
   }
 
   /** Resolves when the others can see this process. Throws `StoreUnavailable`. */
@@ -46,7 +47,7 @@ export class Presence implements AsyncDisposable {
       await presence.#beat();
       return presence;
     } catch (error) {
-      clearInterval(presence.#timer);
+      await presence.#loop.stop(0);
       throw error;
     }
   }
@@ -66,8 +67,7 @@ export class Presence implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#turn;
+    await this.#loop.stop(BEAT_MS);
     try {
       await this.buried(this.run);
     } catch (error) {
@@ -83,11 +83,6 @@ export class Presence implements AsyncDisposable {
     if (seen?.beat === beat) return performance.now() - seen.since > DEAD_MS;
     this.#seen.set(run, { beat, since: performance.now() });
     return false;
-  }
-
-  #schedule(): void {
-    // A beat that fails is made up for by the next.
-    this.#turn = this.#turn.then(() => this.#beat()).catch(() => {});
   }
 
   async #beat(): Promise<void> {

@@ -169,6 +169,12 @@ async function giveUp(ctx: Context, drift: Drift): Promise<Drift> {
   if (kind !== "bytes missing") return drift;
   const record = await recordOf(ctx, digest);
   if (record?.value.locator !== where) return { ...drift, mended: "pushed again meanwhile" };
+  // Asked in another way: nothing is given up for one wrong answer. An unreachable store throws here.
+  const body = await ctx.blobs.open(record.value.locator, record.value.size);
+  if (body !== undefined) {
+    if (body instanceof ReadableStream) await body.cancel();
+    return { ...drift, mended: "there after all" };
+  }
   const outcome = await ctx.meta.commit({
     expect: [expectation(keys.blob(digest), record)],
     put: [{ key: keys.blob(digest), value: encode({ ...record.value, damaged: true }) }],

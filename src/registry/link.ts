@@ -12,19 +12,20 @@ import { isLive, joinRepository } from "./repository.ts";
 /** Repositories looked through for a mount that names no source. */
 const MOUNT_SOURCES_MAX = 100;
 
-/** Whether the repository shows the blob and its bytes are there. */
+/** Whether the repository shows the blob and its bytes are there, as durably as if it were being linked now. */
 export async function hasBlob(
   ctx: Context,
   name: RepositoryName,
   digest: Digest,
 ): Promise<boolean> {
-  const { entries } = await ctx.meta.get([
-    keys.repository(name),
-    keys.link(digest, name),
-    keys.blob(digest),
-  ]);
-  const live = isLive(decode<LinkRecord>(entries[1])?.value, entries[0]);
-  return live && holdsBytes(ctx, decode<BlobRecord>(entries[2]));
+  const wanted = [keys.repository(name), keys.link(digest, name), keys.blob(digest)];
+  return commitPlan(ctx.meta, async () => {
+    const { entries } = await ctx.meta.get(wanted);
+    const live = isLive(decode<LinkRecord>(entries[1])?.value, entries[0]);
+    if (!live || !(await holdsBytes(ctx, decode<BlobRecord>(entries[2])))) return { result: false };
+    const expect = wanted.map((key, i) => expectation(key, entries[i]));
+    return { commit: { expect }, result: true };
+  });
 }
 
 /**
@@ -55,7 +56,7 @@ export async function linkBlob(
       put.push({ key: linkKey, value: linkRecord(ctx, join.incarnation) });
     }
     const gone = session === undefined ? [] : [keys.upload(session)];
-    if (put.length === 0 && gone.length === 0) return { result: undefined };
+    // Also with nothing to write: what others have written is to be as durable as what is written here.
     return { commit: { expect, put, delete: gone }, result: settled.loser };
   });
   await tidy(ctx, abandoned);
@@ -106,7 +107,9 @@ async function mountFrom(
     const blob = decode<BlobRecord>(blobEntry);
     if (!isLive(decode<LinkRecord>(sourceLink)?.value, sourceEntry)) return { result: false };
     if (!(await holdsBytes(ctx, blob))) return { result: false };
-    if (isLive(decode<LinkRecord>(link)?.value, repository)) return { result: true };
+    if (isLive(decode<LinkRecord>(link)?.value, repository)) {
+      return { commit: { expect: [expectation(keys.link(digest, name), link)] }, result: true };
+    }
 
     const join = joinRepository(ctx, name, repository);
     const linkKey = keys.link(digest, name);

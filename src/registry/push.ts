@@ -115,7 +115,7 @@ async function pushAtOnce(
 
       const settled = await incoming.settle(state.blob);
       const commit = await plan(ctx, pushed, state, existing, settled);
-      return { ...(commit && { commit }), result: settled.loser };
+      return { commit, result: settled.loser };
     });
     await tidy(ctx, abandoned);
   } catch (error) {
@@ -214,14 +214,14 @@ async function shownDigest(
   return manifest?.generation === tag.generation ? tag.digest : undefined;
 }
 
-/** The commit, or `undefined` when everything is as it should be already. */
+/** The commit, which only asks when everything is as it should be already: that is to be as durable as what is written. */
 async function plan(
   ctx: Context,
   pushed: Pushed,
   state: State,
   existing: ManifestRecord | undefined,
   settled: Settled,
-): Promise<Commit | undefined> {
+): Promise<Commit> {
   const { push, digest, tags } = pushed;
   const { name } = push;
   const join = joinRepository(ctx, name, state.repository);
@@ -257,7 +257,6 @@ async function plan(
     put.push(...tagPuts(facts, tag, old, target));
     if (old !== undefined && old.digest !== digest) remove.push(keys.tagged(name, old.digest, tag));
   }
-  if (put.length === 0) return undefined;
   const indexes = existing === undefined ? indexPuts(facts) : [];
   const room = Math.max(0, ctx.meta.operationsMax - put.length - remove.length);
   // Reverse indexes may go ahead: without its manifest one counts for nothing.
