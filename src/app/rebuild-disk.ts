@@ -28,9 +28,9 @@ export async function rebuildDisk(
     const { store, ...restored } = await restore({
       ...options,
       objects,
-      // No history: nobody follows a store that is being filled.
+      // Little history: only what follows the last snapshot is ever read again.
       open: async (above) =>
-        openWriter({ path, historyMax: 1, ...(above === undefined ? {} : { above }) }),
+        openWriter({ path, historyMax: 10, ...(above === undefined ? {} : { above }) }),
       clock: systemClock,
     });
     try {
