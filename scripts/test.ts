@@ -37,6 +37,7 @@ const SUITES: readonly Suite[] = [
   { name: "shared", paths: ["./test/shared"], patience: 600 },
   { name: "faults", paths: ["./test/faults"], patience: 900 },
   { name: "engines", paths: ["./test/engines"], patience: 300 },
+  { name: "ceph", paths: ["./test/ceph"], patience: 120 },
   { name: "adoption", paths: ["./test/adoption"], patience: 300 },
   { name: "clients", paths: ["./test/clients"], patience: 600 },
   { name: "clients-shared", paths: CLIENTS_SHARED, patience: 600, stores: "postgres" },

@@ -1,6 +1,7 @@
 /** One database and one bucket make one installation: each names it, and neither is used with another's. */
 import type { Clock } from "../base/clock.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
+import { requireFresh } from "../meta/fresh.ts";
 import { keys } from "../meta/keys.ts";
 import type { MetaStore } from "../meta/port.ts";
 import { findInstallation, prepareSchema, readInstallation } from "./schema.ts";
@@ -54,7 +55,8 @@ export async function joinInstallation(
   }
   await prepareSchema(meta, clock);
   const id = await readInstallation(meta);
-  if (found === undefined) await objects.put(RECORD, encodeRecord(id), { ifAbsent: true });
+  // "nearly": what two databases that find the same new bucket at the same moment can spoil is still new.
+  if (found === undefined) await objects.put(RECORD, encodeRecord(id), { ifAbsent: "nearly" });
   const bound = found ?? (await bucketRecord(objects, names));
   if (bound?.installation !== id) {
     throw new WrongInstallation(
@@ -103,6 +105,6 @@ function encodeRecord(installation: string): Uint8Array<ArrayBuffer> {
 }
 
 async function hasContent(meta: MetaStore): Promise<boolean> {
-  const { entries } = await meta.scan({ prefix: keys.repositories, limit: 1, keysOnly: true });
-  return entries.length > 0;
+  const first = { prefix: keys.repositories, limit: 1, keysOnly: true };
+  return requireFresh(await meta.scan(first)).entries.length > 0;
 }

@@ -1,5 +1,6 @@
 /** The key schema's version and the installation's own facts, settled once at start. */
 import { randomHex, type Clock } from "../base/clock.ts";
+import { requireFresh } from "../meta/fresh.ts";
 import { keys, SCHEMA_VERSION } from "../meta/keys.ts";
 import type { MetaStore } from "../meta/port.ts";
 import { decode, encode, type InstallationRecord, type SchemaRecord } from "./records.ts";
@@ -33,7 +34,9 @@ export async function prepareSchema(
   { version = SCHEMA_VERSION, steps = STEPS } = {},
 ): Promise<void> {
   for (;;) {
-    const { entries } = await meta.get([keys.schema, keys.uploadSecret, keys.restoring]);
+    const { entries } = requireFresh(
+      await meta.get([keys.schema, keys.uploadSecret, keys.restoring]),
+    );
     const schema = decode<SchemaRecord>(entries[0]);
     if (entries[2] !== undefined) {
       throw new StoreHalfRestored(
@@ -81,7 +84,7 @@ function newSecret(): string {
 
 /** The id of the installation that a store belongs to; `undefined` for a new store. */
 export async function findInstallation(meta: MetaStore): Promise<string | undefined> {
-  const { entries } = await meta.get([keys.installation]);
+  const { entries } = requireFresh(await meta.get([keys.installation]));
   return decode<InstallationRecord>(entries[0])?.value.id;
 }
 

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { keys } from "../../src/meta/keys.ts";
 import type { BlobRecord } from "../../src/registry/records.ts";
 import { openInProcess, type InProcess } from "../support/in-process.ts";
+import { storesOfSuite } from "../support/shared-place.ts";
 import { bytesOf, digestOf, EMPTY_JSON } from "./support/content.ts";
 import { expectError } from "./support/errors.ts";
 import { openSession, patch, pushBlob, pushImage, pushManifest, put } from "./support/requests.ts";
@@ -75,18 +76,21 @@ for (const size of [100, 200_000]) {
   });
 }
 
-test("a small blob that was damaged on disk is not served, and a push brings it back", async () => {
-  await using registry = await openInProcess();
-  const content = bytesOf(1000);
-  const digest = await pushBlob(registry.handle, "a", content);
-  await changeBytes(registry, digest, content.slice(0, 10).reverse());
-  const path = `/v2/a/blobs/${digest}`;
-  await expectError(await registry.handle(path), 404, "BLOB_UNKNOWN");
-  expect(await headOf(registry, path)).toBe(404);
-  await pushBlob(registry.handle, "a", content);
-  const got = await registry.handle(path);
-  expect(new Uint8Array(await got.arrayBuffer())).toEqual(content);
-});
+// A bucket's small blobs are not hashed when they are read.
+if (storesOfSuite() === undefined) {
+  test("a small blob that was damaged on disk is not served, and a push brings it back", async () => {
+    await using registry = await openInProcess();
+    const content = bytesOf(1000);
+    const digest = await pushBlob(registry.handle, "a", content);
+    await changeBytes(registry, digest, content.slice(0, 10).reverse());
+    const path = `/v2/a/blobs/${digest}`;
+    await expectError(await registry.handle(path), 404, "BLOB_UNKNOWN");
+    expect(await headOf(registry, path)).toBe(404);
+    await pushBlob(registry.handle, "a", content);
+    const got = await registry.handle(path);
+    expect(new Uint8Array(await got.arrayBuffer())).toEqual(content);
+  });
+}
 
 for (const pulled of [false, true]) {
   test(`a ${pulled ? "pulled " : ""}manifest that is lost on disk is missing to HEAD, and a push brings it and its tags back`, async () => {

@@ -63,9 +63,10 @@ export async function startBalancer(targets: () => readonly Target[], seed = 1):
       client.pipe(upstream);
       upstream.pipe(client);
     });
-    upstream.on("close", () => {
-      if (connected) client.destroy();
-      else carry(client, others);
+    upstream.on("close", (hadError) => {
+      if (!connected) carry(client, others);
+      // After an orderly end the client still has to get what was piped.
+      else if (hadError) client.destroy();
     });
   };
 

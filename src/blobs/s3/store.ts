@@ -1,5 +1,5 @@
 /** The BlobStore on a bucket. */
-import type { Algorithm, Digest } from "../../oci/digest.ts";
+import { algorithmOf, encodedOf, type Algorithm, type Digest } from "../../oci/digest.ts";
 import type {
   BlobBody,
   BlobStore,
@@ -12,7 +12,7 @@ import type {
 import { S3Client } from "./client.ts";
 import { listUploads, lostStem, removeLost, removeState, removeTurn } from "./leftovers.ts";
 import { listBlobs } from "./listing.ts";
-import { isAdopted, newStem, placeOf, requireUploadId, smallLocator } from "./names.ts";
+import { digestIn, isAdopted, newStem, placeOf, requireUploadId, smallLocator } from "./names.ts";
 import type { S3Options } from "./transport.ts";
 import type { HeldNote, Turn, UploadNotes } from "./upload-notes.ts";
 import { S3Upload, sha256In } from "./upload.ts";
@@ -54,7 +54,8 @@ class S3Store implements BlobStore {
   async read(locator: Locator, size: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const place = placeOf(locator);
     if (place === undefined || (place.size ?? size) !== size) return undefined;
-    return this.#client.get(place.key, size);
+    const bytes = await this.#client.get(place.key, size);
+    return bytes && isContent(locator, bytes) ? bytes : undefined;
   }
 
   async put(digest: Digest, bytes: Uint8Array<ArrayBuffer>): Promise<StoredBlob> {
@@ -137,4 +138,12 @@ class S3Store implements BlobStore {
     }
     return { note, turn };
   }
+}
+
+/** Whether the bytes are what the locator says; one that is another registry's says nothing. */
+function isContent(locator: Locator, bytes: Uint8Array): boolean {
+  const digest = digestIn(locator);
+  if (digest === undefined) return true;
+  const hash = new Bun.CryptoHasher(algorithmOf(digest)).update(bytes).digest("hex");
+  return hash === encodedOf(digest);
 }
