@@ -6,6 +6,7 @@ debian_packages=(
   fuse-overlayfs:fuse-overlayfs openssl:openssl curl:curl
   postgresql:/usr/lib/postgresql/15/bin/initdb postgresql-client:psql
   etcd-server:etcd etcd-client:etcdctl
+  ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ceph-common:ceph
 )
 
 absent_packages() {

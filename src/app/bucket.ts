@@ -63,6 +63,11 @@ export async function reachBucket(
     capabilities = await probeS3(options);
   }
   log.info("the bucket is there", { bucket: bucketName(config), ...capabilities });
+  if (capabilities.ifNoneMatch !== "honoured") {
+    log.warn(
+      "the bucket's store does not honour If-None-Match: two databases that start on the empty bucket at the same moment may both take it",
+    );
+  }
   return { options, capabilities, holdsDistribution: await hasDistributionLayout(options) };
 }
 

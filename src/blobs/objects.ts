@@ -10,16 +10,18 @@ export interface ObjectInfo {
   readonly modified: number;
 }
 
-export interface ObjectStore {
+export interface PutOptions {
   /**
-   * Stores an object whole and durably; whoever reads sees all of it or nothing. With `ifAbsent` an object of the
-   * name that is there already stays, and the result is false: of any number of concurrent writers one gets true.
+   * An object of the name that is there already stays, and the result is false: of any number of concurrent writers
+   * one gets true. Where the store cannot tell, `true` throws `BlobStoreUnavailable`, and `"nearly"` does what it can:
+   * one who writes long after having looked may replace what another was told is there.
    */
-  put(
-    name: string,
-    bytes: Uint8Array<ArrayBuffer>,
-    options?: { readonly ifAbsent?: boolean },
-  ): Promise<boolean>;
+  readonly ifAbsent?: boolean | "nearly";
+}
+
+export interface ObjectStore {
+  /** Stores an object whole and durably; whoever reads sees all of it or nothing. */
+  put(name: string, bytes: Uint8Array<ArrayBuffer>, options?: PutOptions): Promise<boolean>;
 
   get(name: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
 

@@ -3,7 +3,7 @@ import type { ObjectStore } from "../blobs/objects.ts";
 import type { Revision } from "../meta/port.ts";
 import { chainFrom } from "./coverage.ts";
 import { JournalForeign } from "./errors.ts";
-import { type Inventory, type StoredSegment, takeInventory } from "./inventory.ts";
+import type { Inventory, StoredSegment } from "./inventory.ts";
 import { decodeSegment, type DecodedSegment } from "./segment.ts";
 import { type Manifest, readManifest } from "./snapshot.ts";
 
@@ -61,9 +61,9 @@ export function decodedAs(
  */
 export async function findEnd(
   objects: ObjectStore,
+  inventory: Inventory,
   installation: string,
 ): Promise<Revision | undefined> {
-  const inventory = await takeInventory(objects);
   if (inventory.segments.length === 0 && inventory.snapshots.length === 0) return 0;
   for await (const { snapshot, from, through } of basesOf(objects, inventory)) {
     if (snapshot !== undefined) requireOwn(snapshot.installation, installation);

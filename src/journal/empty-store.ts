@@ -1,5 +1,6 @@
 /** A store that is fit to be filled: empty, with revisions above all that the journal knows. */
-import { keys } from "../meta/keys.ts";
+import { requireFresh } from "../meta/fresh.ts";
+import { isJournaled, keys } from "../meta/keys.ts";
 import { type MetaStore, type Revision, StoreUnavailable } from "../meta/port.ts";
 import { pagesOf } from "./pages.ts";
 
@@ -13,14 +14,11 @@ const MARGIN = 2 ** 20;
 export async function openEmpty(open: OpenStore, highest: Revision): Promise<MetaStore> {
   let store = await open();
   try {
-    const { entries } = await store.scan({ prefix: "", limit: 1, keysOnly: true });
-    if (entries.length > 0) {
-      if (!(await isRestoring(store)))
-        throw new StoreUnavailable(
-          "the database is not empty: move its content away before it is rebuilt from the journal",
-        );
-      await empty(store);
-    }
+    if ((await holdsFacts(store)) && !(await isRestoring(store)))
+      throw new StoreUnavailable(
+        "the database is not empty: move its content away before it is rebuilt from the journal",
+      );
+    await empty(store);
     const { revision } = await store.get([]);
     if (revision < highest || revision === 0) {
       await store.close();
@@ -34,9 +32,16 @@ export async function openEmpty(open: OpenStore, highest: Revision): Promise<Met
   }
 }
 
+/** Whether there is anything that a journal keeps: a start that was refused may have left credentials. */
+async function holdsFacts(store: MetaStore): Promise<boolean> {
+  for await (const page of pagesOf(store, { keysOnly: true }))
+    if (requireFresh(page).entries.some(({ key }) => isJournaled(key))) return true;
+  return false;
+}
+
 /** Whether a rebuild of the store has begun and has not ended. */
 export async function isRestoring(store: MetaStore): Promise<boolean> {
-  const { entries } = await store.get([keys.restoring]);
+  const { entries } = requireFresh(await store.get([keys.restoring]));
   return entries[0] !== undefined;
 }
 

@@ -15,7 +15,11 @@ export function journaled(store: MetaStore, recorder: Recorder): MetaStore {
       if (!concernsJournal(commit)) return store.commit(commit);
       recorder.requireRecording();
       const result = await store.commit(commit);
-      if (result.ok) await recorder.covers(result.revision);
+      if (!result.ok) return result;
+      // Without an effect, the commit's own revision may be older than what its expectations rest upon.
+      const { expect = [] } = commit;
+      const known = expect.reduce((latest, one) => Math.max(latest, one.version), 0);
+      await recorder.covers(Math.max(result.revision, known));
       return result;
     },
   };

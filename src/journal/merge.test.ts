@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { failureOf } from "../blobs/conformance-tools.ts";
+import type { ObjectStore } from "../blobs/objects.ts";
 import { takeInventory } from "./inventory.ts";
 import { JournalDamaged, journaled, stateHash } from "./index.ts";
 import { Bench, countingClock, traffic } from "./journal-fixture.ts";
@@ -57,6 +58,40 @@ test("each rebuilt store's segments are merged by themselves", async () => {
   const { store: copy } = await bench.rebuilt();
   expect(await stateHash(copy)).toBe(await stateHash(store));
 });
+
+test("two who merged the same at the same time do not remove each other's", async () => {
+  await using bench = new Bench();
+  const objects = await bench.objects();
+  const { store, plain, recorder } = await bench.recorded();
+  await traffic(store, "a", 40);
+  await recorder.close();
+  // Both have listed before either writes.
+  const [one, two] = [await seenNow(objects, 1), await seenNow(objects, -1)];
+  await mergeSegments({ objects: one, clock: later });
+  await mergeSegments({ objects: two, clock: later });
+  const [three, four] = [await seenNow(objects, 1), await seenNow(objects, -1)];
+  await mergeSegments({ objects: three, clock: later });
+  await mergeSegments({ objects: four, clock: later });
+  expect((await takeInventory(objects)).segments.length).toBe(1);
+  const { store: copy } = await bench.rebuilt();
+  expect(await stateHash(copy)).toBe(await stateHash(plain));
+});
+
+/** As it is read by one who began before what happens next; listed by name, or in the opposite order. */
+async function seenNow(objects: ObjectStore, direction: 1 | -1): Promise<ObjectStore> {
+  const seen = await Array.fromAsync(objects.list(""));
+  seen.sort((a, b) => (a.name < b.name ? -direction : direction));
+  const bytes = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const { name } of seen) bytes.set(name, (await objects.get(name)) ?? new Uint8Array());
+  return {
+    put: (name, content, options) => objects.put(name, content, options),
+    get: async (name) => bytes.get(name),
+    async *list(prefix) {
+      for (const one of seen) if (one.name.startsWith(prefix)) yield one;
+    },
+    delete: (name) => objects.delete(name),
+  };
+}
 
 test("what cannot be read is not merged away", async () => {
   await using bench = new Bench();

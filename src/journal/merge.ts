@@ -103,9 +103,12 @@ async function removeContained(
   segments: readonly StoredSegment[],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const contained = segments.filter(
-    (one) => one !== large && one.after >= large.after && one.last <= large.last,
-  );
+  const contained = segments.filter((one) => {
+    if (one.after < large.after || one.last > large.last) return false;
+    // Of two with equal runs each would remove the other, when two nodes are at it.
+    const isEqual = one.after === large.after && one.last === large.last;
+    return !isEqual || one.name > large.name;
+  });
   if (contained.length === 0 || !(await readSegment(objects, large))?.whole) return;
   await deleteAll(
     objects,

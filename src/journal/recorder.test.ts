@@ -202,6 +202,44 @@ test("a journal that knows more than the database, or another installation, stop
   expect(foreign).toBeInstanceOf(JournalForeign);
 });
 
+test("a database that was put back is told by what the journal has beyond a gap, too", async () => {
+  await using bench = new Bench();
+  const { store, recorder } = await bench.recorded();
+  for (let turn = 0; turn < 5; turn++) await store.commit(put(`tag!a!${turn}`));
+  await recorder.close();
+  const objects = await bench.objects();
+  const { segments } = await takeInventory(objects);
+  const first = segments.find(({ after }) => after === 0);
+  await objects.delete(first?.name ?? "none");
+  const older = bench.store();
+  await older.commit(put("tag!a!0"));
+  expect(await failureOf(bench.recorder(older))).toBeInstanceOf(JournalAhead);
+});
+
+test("of a store that is being rebuilt no snapshot is made, nor of one that begins to be", async () => {
+  await using bench = new Bench();
+  const objects = await bench.objects();
+  const plain = bench.store();
+  const mark = put(keys.restoring);
+  const recorder = await bench.recorder(plain, {
+    objects: {
+      put: async (name, bytes, options) => {
+        if (name.startsWith("journal/parts/")) await plain.commit(mark);
+        return objects.put(name, bytes, options);
+      },
+      get: (name) => objects.get(name),
+      list: (prefix) => objects.list(prefix),
+      delete: (name) => objects.delete(name),
+    },
+  });
+  await traffic(journaled(plain, recorder), "a", 5);
+  for (let turn = 0; turn < 2; turn++)
+    expect(await failureOf(recorder.snapshot())).toBeInstanceOf(StoreUnavailable);
+  expect((await takeInventory(objects)).snapshots).toEqual([]);
+  expect((await Array.fromAsync(objects.list("journal/parts/"))).length).toBe(1);
+  await plain.commit({ delete: [keys.restoring] });
+});
+
 test("a database that goes back under a running recorder is not recorded", async () => {
   await using bench = new Bench();
   const { store, plain, recorder } = await bench.recorded();

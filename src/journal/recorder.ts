@@ -6,6 +6,7 @@
 import { describe, type Logger } from "../base/log.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
+import { requireFresh } from "../meta/fresh.ts";
 import {
   type Change,
   type MetaStore,
@@ -249,7 +250,7 @@ export class Recorder {
 
   /** A database that has gone back gives revisions out again: what it says now would corrupt the journal. */
   async #requireForward(): Promise<void> {
-    const { revision } = await this.#options.store.get([]);
+    const { revision } = requireFresh(await this.#options.store.get([]));
     if (revision < this.#heard)
       throw new JournalAhead(
         `the database went back from revision ${this.#heard} to ${revision}, as after a failover that lost commits: stop all nodes, empty the database and run \`holdfast rebuild\``,
@@ -286,7 +287,7 @@ export class Recorder {
     const { signal } = this.#ending;
     this.#options.log.warn("the journal has missed commits: it goes on with a new snapshot");
     while (this.#pending.count > 0 && !signal.aborted) await this.#drained.wait(Infinity);
-    const { revision } = await this.#options.store.get([]);
+    const { revision } = requireFresh(await this.#options.store.get([]));
     this.#gaps++;
     this.#heard = this.#durable = revision;
     this.#unheard = undefined;

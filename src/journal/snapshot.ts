@@ -5,8 +5,10 @@
  */
 import { randomHex, type Clock } from "../base/clock.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
+import { requireFresh } from "../meta/fresh.ts";
 import { isJournaled } from "../meta/keys.ts";
-import type { MetaStore, Revision } from "../meta/port.ts";
+import { type MetaStore, type Revision, StoreUnavailable } from "../meta/port.ts";
+import { isRestoring } from "./empty-store.ts";
 import { partsFolder, snapshotName } from "./names.ts";
 import { pagesOf } from "./pages.ts";
 import { seal, sha256, unseal } from "./sealed.ts";
@@ -52,7 +54,8 @@ const PART_CHARACTERS = 4 * 2 ** 20;
 export async function writeSnapshot(options: SnapshotOptions): Promise<Manifest> {
   const { store, objects, installation, clock, sealed, signal } = options;
   const id = randomHex(8);
-  const { revision: from } = await store.get([]);
+  if (sealed !== undefined) await requireFilled(store);
+  const { revision: from } = requireFresh(await store.get([]));
   const parts: SnapshotPart[] = [];
   let lines: string[] = [];
   let characters = 0;
@@ -68,6 +71,7 @@ export async function writeSnapshot(options: SnapshotOptions): Promise<Manifest>
   let through = from;
   for await (const page of pagesOf(store)) {
     signal?.throwIfAborted();
+    requireFresh(page);
     for (const { key, value } of page.entries) {
       if (!isJournaled(key)) continue;
       const line = JSON.stringify([key, value]);
@@ -80,6 +84,8 @@ export async function writeSnapshot(options: SnapshotOptions): Promise<Manifest>
   await flush();
   const at = clock.now();
   if (through > from) await sealed?.(through);
+  // It may have been emptied under the scan.
+  if (sealed !== undefined) await requireFilled(store);
   signal?.throwIfAborted();
   const entries = parts.reduce((sum, part) => sum + part.entries, 0);
   const header = { id, installation, from, through, at, entries };
@@ -89,6 +95,12 @@ export async function writeSnapshot(options: SnapshotOptions): Promise<Manifest>
   );
   await objects.put(snapshotName(from, through, id), manifest);
   return { ...header, parts };
+}
+
+/** A rebuild that has begun has a snapshot of its own at its end: one of before would be taken for the whole state. */
+async function requireFilled(store: MetaStore): Promise<void> {
+  if (await isRestoring(store))
+    throw new StoreUnavailable("the database is being rebuilt: no snapshot of it can be made now");
 }
 
 /** `undefined` when it is gone or damaged. */

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { Unknown } from "../../src/meta/postgres/errors.ts";
 import { openPostgres } from "../../src/meta/postgres/index.ts";
-import { checkLoad, startLoad } from "../support/commit-log.ts";
+import { checkLoad, startLoad, WHOLE_HISTORY } from "../support/commit-log.ts";
 import { describePostgres, startPostgres } from "../support/postgres.ts";
 import { type Fate, startProxy } from "../support/postgres-proxy.ts";
 
@@ -16,9 +16,10 @@ describePostgres("an answer that is lost", () => {
     async (fate) => {
       await using server = await startPostgres();
       using proxy = startProxy(server.port);
-      const direct = await openPostgres(server.place);
+      const direct = await openPostgres({ ...server.place, ...WHOLE_HISTORY });
       const store = await openPostgres({
         ...server.place,
+        ...WHOLE_HISTORY,
         hosts: [{ host: "127.0.0.1", port: proxy.port }],
       });
       let cut = 0;
@@ -80,7 +81,8 @@ describePostgres("an answer that is lost", () => {
 
   test("because sessions are terminated under load", async () => {
     await using server = await startPostgres();
-    const stores = await Promise.all([openPostgres(server.place), openPostgres(server.place)]);
+    const place = { ...server.place, ...WHOLE_HISTORY };
+    const stores = await Promise.all([openPostgres(place), openPostgres(place)]);
     const loads = stores.map((store, index) => startLoad(store, `k!${index}!`));
     for (let turn = 0; turn < 60; turn++) {
       server.sql(

@@ -7,7 +7,7 @@ import { expect, test } from "bun:test";
 import { type MetaStore, StoreFull, StoreUnavailable } from "../../src/meta/port.ts";
 import { Unknown } from "../../src/meta/postgres/errors.ts";
 import { openPostgres } from "../../src/meta/postgres/index.ts";
-import { checkLoad, startLoad } from "../support/commit-log.ts";
+import { checkLoad, startLoad, WHOLE_HISTORY } from "../support/commit-log.ts";
 import { describePostgres, startPostgres } from "../support/postgres.ts";
 import { until } from "../support/processes.ts";
 
@@ -35,7 +35,7 @@ async function works(store: MetaStore): Promise<void> {
 describePostgres("a PostgreSQL server", () => {
   test("that is killed and started again has all that was acknowledged, once", async () => {
     await using server = await startPostgres();
-    const store = await openPostgres(server.place);
+    const store = await openPostgres({ ...server.place, ...WHOLE_HISTORY });
     const load = startLoad(store, "k!");
     for (let round = 0; round < 3; round++) {
       await Bun.sleep(200 + Math.random() * 300);
@@ -54,7 +54,7 @@ describePostgres("a PostgreSQL server", () => {
 
   test("that stands still makes every call fail in time, and works when it goes on", async () => {
     await using server = await startPostgres();
-    const store = await openPostgres(server.place);
+    const store = await openPostgres({ ...server.place, ...WHOLE_HISTORY });
     const stop = new AbortController();
     const { revision } = await store.get([]);
     const watched: number[] = [];
@@ -104,7 +104,8 @@ describePostgres("a PostgreSQL server", () => {
       10_000,
       "the standby to be synchronous",
     );
-    const place = { ...primary.place, hosts: [...standby.place.hosts, ...primary.place.hosts] };
+    const hosts = [...standby.place.hosts, ...primary.place.hosts];
+    const place = { ...primary.place, hosts, ...WHOLE_HISTORY };
     const store = await openPostgres(place);
     const watcher = await openPostgres(place);
     const alone = await failureOf(openPostgres(standby.place));

@@ -2,6 +2,9 @@
 import { expect } from "bun:test";
 import { type Change, type MetaStore, StoreUnavailable } from "../../src/meta/port.ts";
 
+/** For the engines that forget: more commits than any load makes. */
+export const WHOLE_HISTORY = { historyMax: 1_000_000 };
+
 export interface Load {
   /** What each key's commit was told: its revision, or the error. */
   readonly told: ReadonlyMap<string, number | Error>;

@@ -22,6 +22,8 @@ export interface EtcdMember {
   readonly name: string;
   /** Client URL. */
   readonly endpoint: string;
+  /** Absolute path of its data directory. */
+  readonly data: string;
   /** Changes with `restart`. */
   readonly pid: number;
   /** Ends it, by SIGTERM unless told otherwise. */
@@ -70,13 +72,14 @@ export async function startEtcd(options: EtcdTestOptions = {}): Promise<TestEtcd
 
   const members = plans.map(({ name, endpoint, peer }): EtcdMember => {
     let pid = 0;
+    const data = join(home, name);
     const start = () => {
       const out = openSync(log, "a");
       const child = Bun.spawn(
         [
           "etcd",
           `--name=${name}`,
-          `--data-dir=${join(home, name)}`,
+          `--data-dir=${data}`,
           `--initial-cluster=${cluster}`,
           `--listen-client-urls=${endpoint}`,
           `--advertise-client-urls=${endpoint}`,
@@ -102,6 +105,7 @@ export async function startEtcd(options: EtcdTestOptions = {}): Promise<TestEtcd
     return {
       name,
       endpoint,
+      data,
       get pid() {
         return pid;
       },

@@ -2,19 +2,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { S3Client } from "../../src/blobs/s3/client.ts";
 import { findTool } from "../clients/support/tools.ts";
 import { freePort, until } from "./processes.ts";
+import { answers, createBucket, type S3Server } from "./s3-server.ts";
 
-export interface Versitygw extends AsyncDisposable {
-  /** Base URL, for path style. */
-  readonly endpoint: string;
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
+export interface Versitygw extends S3Server {
   /** Where buckets are directories and objects are files. */
   readonly directory: string;
-  readonly pid: number;
-  createBucket(name: string): Promise<void>;
 }
 
 /** Starts the server and waits until it answers. */
@@ -34,33 +28,17 @@ export async function startVersitygw(): Promise<Versitygw> {
   });
   const endpoint = `http://127.0.0.1:${port}`;
   try {
-    await until(
-      () =>
-        fetch(endpoint).then(
-          () => true,
-          () => false,
-        ),
-      10_000,
-      "versitygw",
-    );
+    await until(() => answers(endpoint), 10_000, "versitygw");
   } catch (error) {
     child.kill("SIGKILL");
     throw error;
   }
+  const server = { endpoint, accessKeyId, secretAccessKey };
   return {
-    endpoint,
-    accessKeyId,
-    secretAccessKey,
+    ...server,
     directory,
     pid: child.pid,
-    async createBucket(name) {
-      const { transport } = new S3Client({
-        bucket: name,
-        endpoint,
-        credentials: { accessKeyId, secretAccessKey },
-      });
-      await transport.send({ method: "PUT", expected: [200] }, () => undefined);
-    },
+    createBucket: (name) => createBucket(server, name),
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
       await child.exited;

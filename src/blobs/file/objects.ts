@@ -7,7 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { randomHex } from "../../base/clock.ts";
 import { DirectoryCache, fsync, makeDirectory } from "../../base/fsync.ts";
 import { writeWholeAsync } from "../../base/whole-io.ts";
-import type { ObjectInfo, ObjectStore } from "../objects.ts";
+import type { ObjectInfo, ObjectStore, PutOptions } from "../objects.ts";
 import { BlobStoreUnavailable } from "../port.ts";
 import { codeOf, guarded } from "./errors.ts";
 
@@ -39,7 +39,7 @@ class FileObjects implements ObjectStore {
   put(
     name: string,
     bytes: Uint8Array<ArrayBuffer>,
-    { ifAbsent = false }: { readonly ifAbsent?: boolean } = {},
+    { ifAbsent = false }: PutOptions = {},
   ): Promise<boolean> {
     return guarded(async () => {
       const path = this.#path(name);

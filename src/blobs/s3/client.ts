@@ -218,20 +218,24 @@ export class S3Client {
   /** Multipart uploads not yet ended, below a prefix that ends with `/`. */
   async *openMultiparts(prefix: string): AsyncIterable<OpenMultipart> {
     const below = this.#transport.prefix;
-    let after: Record<string, string> | undefined = {};
-    while (after !== undefined) {
+    let marker = "";
+    for (;;) {
+      const after = marker === "" ? {} : { "key-marker": marker };
       const xml: Xml = await this.#ask({ uploads: "", prefix: below + prefix, ...after }, "GET");
       for (const entry of listOf(xml, "Upload")) {
+        const key = textOf(entry, "Key") ?? "";
+        // Ceph begins a page with the last of the one before.
+        if (key === marker) continue;
         yield {
-          key: (textOf(entry, "Key") ?? "").slice(below.length),
+          key: key.slice(below.length),
           uploadId: textOf(entry, "UploadId") ?? "",
           initiated: Date.parse(textOf(entry, "Initiated") ?? ""),
         };
       }
-      const key = textOf(xml, "NextKeyMarker");
-      const isMore = textOf(xml, "IsTruncated") === "true" && key !== undefined && key !== "";
       // Not every store takes an upload-id-marker as well. A key hardly ever has two; a next listing shows the other.
-      after = isMore ? { "key-marker": key } : undefined;
+      const next = textOf(xml, "NextKeyMarker") ?? "";
+      if (textOf(xml, "IsTruncated") !== "true" || next === "" || next === marker) return;
+      marker = next;
     }
   }
 

@@ -1,14 +1,16 @@
 /** The ObjectStore port on a bucket. */
-import type { ObjectInfo, ObjectStore } from "../objects.ts";
+import type { ObjectInfo, ObjectStore, PutOptions } from "../objects.ts";
 import { BlobStoreUnavailable } from "../port.ts";
 import { S3Client } from "./client.ts";
 import type { S3Options } from "./transport.ts";
 
 export interface S3ObjectsOptions extends S3Options {
-  /** Whether the store honours `If-None-Match: *`, as the probe found; without it nothing is put `ifAbsent`. */
+  /** Whether the store honours `If-None-Match: *`, as the probe found. */
   readonly ifNoneMatch: boolean;
 }
 
+/** Longer than two who start at the same moment are apart. */
+const SETTLE_MS = 500;
 const NAME = /^[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/;
 const PREFIX = /^(?:[A-Za-z0-9._-]+\/)*$/;
 
@@ -29,37 +31,44 @@ class S3Objects implements ObjectStore {
   async put(
     name: string,
     bytes: Uint8Array<ArrayBuffer>,
-    { ifAbsent = false }: { readonly ifAbsent?: boolean } = {},
+    { ifAbsent = false }: PutOptions = {},
   ): Promise<boolean> {
-    if (ifAbsent && !this.#ifNoneMatch) {
-      throw new BlobStoreUnavailable(
-        "the bucket's store does not honour If-None-Match, so nothing can be written there only once: use another store, or a database",
-      );
-    }
-    return this.#client.put(checked(name, NAME), bytes, { ifAbsent });
+    checked(name, NAME);
+    if (ifAbsent === false || this.#ifNoneMatch)
+      return this.#client.put(name, bytes, { ifAbsent: ifAbsent !== false });
+    if (ifAbsent === "nearly") return this.#putNearly(name, bytes);
+    throw new BlobStoreUnavailable(
+      "the bucket's store does not honour If-None-Match, so two nodes without a database could both take the bucket for theirs: use another store, or keep the metadata in a database (metadata.postgres, metadata.etcd)",
+    );
+  }
+
+  /** Of those who write at the same moment the last one stays, and the others see it. No more than that is sure. */
+  async #putNearly(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    if ((await this.#client.get(name)) !== undefined) return false;
+    await this.#client.put(name, bytes);
+    await Bun.sleep(SETTLE_MS);
+    const stored = await this.#client.get(name);
+    return stored !== undefined && Buffer.compare(stored, bytes) === 0;
   }
 
   async get(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     return this.#client.get(checked(name, NAME));
   }
 
-  list(prefix: string): AsyncIterable<ObjectInfo> {
-    return this.#list(checked(prefix, PREFIX));
+  async *list(prefix: string): AsyncIterable<ObjectInfo> {
+    for await (const { key, size, modified } of this.#client.listAll(checked(prefix, PREFIX))) {
+      yield { name: key, size, modified };
+    }
   }
 
   async delete(name: string): Promise<void> {
     await this.#client.delete(checked(name, NAME));
   }
-
-  async *#list(prefix: string): AsyncIterable<ObjectInfo> {
-    for await (const { key, size, modified } of this.#client.listAll(prefix)) {
-      yield { name: key, size, modified };
-    }
-  }
 }
 
 function checked(text: string, pattern: RegExp): string {
   const isPath = text.split("/").some((part) => part === "." || part === "..");
-  if (!pattern.test(text) || isPath) throw new Error(`not an object name: ${JSON.stringify(text)}`);
+  if (!pattern.test(text) || isPath)
+    throw new RangeError(`not an object name: ${JSON.stringify(text)}`);
   return text;
 }

@@ -1,5 +1,4 @@
 /** One signed request and its repetitions: deadlines, retries with full jitter, refusals as the port's errors. */
-import { AwsV4Signer } from "aws4fetch";
 import { credentialSource, type CredentialOptions, type CredentialSource } from "./credentials.ts";
 import {
   networkFailure,
@@ -10,6 +9,7 @@ import {
   type Fields,
   type Where,
 } from "./errors.ts";
+import { encodePath, queryText, Signer, type Signable } from "./signature.ts";
 
 export interface S3Options {
   readonly bucket: string;
@@ -74,10 +74,12 @@ export class Transport {
   readonly patience: Patience;
   readonly #endpoint: string;
   readonly #region: string;
-  /** URL of the bucket, without a slash at its end. */
-  readonly #base: string;
+  /** Scheme, host and path of the bucket, the path without a slash at its end. */
+  readonly #scheme: string;
+  readonly #host: string;
+  readonly #path: string;
   readonly #credentials: CredentialSource;
-  readonly #keyCache = new Map<string, ArrayBuffer>();
+  readonly #signer: Signer;
   readonly #ca: string | undefined;
   readonly #fields: Fields;
 
@@ -89,11 +91,12 @@ export class Transport {
     const url = new URL(options.endpoint ?? `https://s3.${this.#region}.amazonaws.com`);
     this.#endpoint = url.origin;
     const path = url.pathname.replace(/\/+$/, "");
-    this.#base =
-      (options.pathStyle ?? options.endpoint !== undefined)
-        ? `${url.origin}${path}/${options.bucket}`
-        : `${url.protocol}//${options.bucket}.${url.host}${path}`;
+    const isInPath = options.pathStyle ?? options.endpoint !== undefined;
+    this.#scheme = url.protocol;
+    this.#host = isInPath ? url.host : `${options.bucket}.${url.host}`;
+    this.#path = isInPath ? `${path}/${options.bucket}` : path;
     this.#credentials = credentialSource(options.credentials);
+    this.#signer = new Signer(this.#region);
     this.#ca = options.ca;
     this.#fields = options.fields ?? S3_FIELDS;
   }
@@ -121,14 +124,8 @@ export class Transport {
 
   /** A URL that gets the object for `seconds` without further rights. */
   async presign(key: string, seconds: number): Promise<string> {
-    const url = this.#url(key, { "X-Amz-Expires": `${seconds}` });
-    const { url: signed } = await new AwsV4Signer({
-      method: "GET",
-      url,
-      ...(await this.#signing()),
-      signQuery: true,
-    }).sign();
-    return signed.href;
+    const target = this.#target("GET", key);
+    return this.#url(target, this.#signer.query(target, seconds, await this.#credentials()));
   }
 
   where(action: string): Where {
@@ -144,7 +141,7 @@ export class Transport {
     const timer = setTimeout(() => control.abort(), limit);
     const request = await this.#sign(call);
     try {
-      const response = await fetch(request.url.href, {
+      const response = await fetch(request.url, {
         method: call.method,
         headers: request.headers,
         body: sendable(call.body, request.headers),
@@ -163,41 +160,28 @@ export class Transport {
     }
   }
 
-  async #sign(call: Call): Promise<{ readonly url: URL; readonly headers: Headers }> {
-    const headers = new Headers(call.headers);
-    headers.set("accept-encoding", "identity");
-    headers.set("x-amz-content-sha256", call.sha256 ?? (await sha256Of(call.body)));
-    return new AwsV4Signer({
-      method: call.method,
-      url: this.#url(call.key, call.query ?? {}),
-      headers,
-      ...(await this.#signing()),
-    }).sign();
-  }
-
-  async #signing(): Promise<
-    Omit<ConstructorParameters<typeof AwsV4Signer>[0], "url" | "method" | "headers">
-  > {
-    const { accessKeyId, secretAccessKey, sessionToken } = await this.#credentials();
-    return {
-      accessKeyId,
-      secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-      service: "s3",
-      region: this.#region,
-      cache: this.#keyCache,
+  async #sign(call: Call): Promise<{ readonly url: string; readonly headers: Headers }> {
+    const target = this.#target(call.method, call.key, call.query);
+    const amz: Record<string, string> = {
+      "x-amz-content-sha256": call.sha256 ?? (await sha256Of(call.body)),
     };
+    const headers = new Headers({ "accept-encoding": "identity" });
+    for (const [name, value] of Object.entries(call.headers ?? {})) {
+      if (name.startsWith("x-amz-")) amz[name] = value;
+      else headers.set(name, value);
+    }
+    const signed = this.#signer.headers(target, amz, await this.#credentials());
+    for (const [name, value] of Object.entries(signed)) headers.set(name, value);
+    return { url: this.#url(target, queryText(target.query)), headers };
   }
 
-  #url(key: string | undefined, query: Readonly<Record<string, string>>): string {
-    const path =
-      key === undefined
-        ? ""
-        : `/${(this.prefix + key).split("/").map(encodeURIComponent).join("/")}`;
-    const search = Object.entries(query)
-      .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
-      .join("&");
-    return `${this.#base}${path}${search === "" ? "" : `?${search}`}`;
+  #target(method: string, key: string | undefined, query: Signable["query"] = {}): Signable {
+    const path = key === undefined ? this.#path : `${this.#path}/${encodePath(this.prefix + key)}`;
+    return { method, host: this.#host, path: path === "" ? "/" : path, query };
+  }
+
+  #url({ host, path }: Signable, query: string): string {
+    return `${this.#scheme}//${host}${path}${query === "" ? "" : `?${query}`}`;
   }
 }
 

@@ -113,6 +113,8 @@ export class Committer {
     }
     const raw = Number(written?.mod_revision ?? 0);
     if (raw !== outcome.raw) {
+      // Only what this commit has sent before may have written it since.
+      if (raw < outcome.raw || !before) throw this.#outcomeWentBack(outcome, raw);
       outcome.raw = raw;
       if (written?.value === HAPPENED) return this.#ok(this.#space.revision(raw));
       // Made void by us, whose answer got lost: whatever was sent before is dead.
@@ -138,8 +140,14 @@ export class Committer {
     const written = kvsOf(answer)[0];
     if (written === undefined)
       throw new StoreUnavailable("a commit's outcome cannot be found out any more");
-    outcome.raw = Number(written.mod_revision);
+    const raw = Number(written.mod_revision);
+    if (raw < outcome.raw) throw this.#outcomeWentBack(outcome, raw);
+    outcome.raw = raw;
     return written.value === HAPPENED ? this.#ok(this.#space.revision(outcome.raw)) : undefined;
+  }
+
+  #outcomeWentBack(outcome: Outcome, raw: number): StoreUnavailable {
+    return this.#truth.known.wentBack(`an outcome of revision ${raw} instead of ${outcome.raw}`);
   }
 
   /** A commit so large that there is no room for its guard: when its answer gets lost, so does its outcome. */
@@ -170,8 +178,12 @@ export class Committer {
     ms: number,
     onUnanswered: (mayHappen: boolean) => void = () => undefined,
   ): Promise<TxnAnswer> {
+    const { known } = this.#truth;
+    const floor = known.floor();
     try {
-      return await this.#client.call<TxnAnswer>("/v3/kv/txn", txn, ms);
+      const answer = await this.#client.call<TxnAnswer>("/v3/kv/txn", txn, ms);
+      known.check(floor, answer.header);
+      return answer;
     } catch (error) {
       if (error instanceof LeaseGone) this.#outcomes.forgetLease();
       if (error instanceof Unanswered) onUnanswered(error.mayHappen);

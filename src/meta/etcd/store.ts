@@ -59,7 +59,7 @@ export class EtcdStore implements MetaStore {
     this.#reader = new Reader(truth, space);
     this.#gatherer = new Gatherer(this.#reader);
     this.#committer = new Committer(client, truth, this.#reader, space);
-    this.#watcher = new Watcher(client, space, this.#closed.signal);
+    this.#watcher = new Watcher(client, truth, space, this.#closed.signal);
   }
 
   async get(keys: readonly string[]): Promise<GetResult> {

@@ -4,6 +4,7 @@
 import type { EtcdClient } from "./client.ts";
 import { Unanswered } from "./failures.ts";
 import { ATTEMPT_MS, givenUp } from "./insist.ts";
+import { Known } from "./known.ts";
 import type { Operation, TxnAnswer } from "./wire.ts";
 
 /** So long the truth is sought; with what follows, a read is over within 2 s. */
@@ -19,6 +20,7 @@ export interface TruthAnswer {
 }
 
 export class TruthReader {
+  readonly known: Known = new Known();
   readonly #client: EtcdClient;
   #lostUntil = 0;
   #looking = false;
@@ -30,6 +32,7 @@ export class TruthReader {
   /** All operations are ranges, at least one, and are read from one snapshot. */
   async read(operations: readonly Operation[]): Promise<TruthAnswer> {
     const started = performance.now();
+    this.known.floor();
     if (started < this.#lostUntil) {
       void this.#look(operations);
       return this.#anyhow(operations, started);
@@ -37,7 +40,7 @@ export class TruthReader {
     for (;;) {
       const left = TRUTH_MS - (performance.now() - started);
       try {
-        const answer = await this.#confirmed(operations, Math.min(ATTEMPT_MS, left));
+        const answer = await this.confirmed(operations, Math.min(ATTEMPT_MS, left));
         return { answer, stale: false };
       } catch (error) {
         if (!(error instanceof Unanswered)) throw error;
@@ -49,6 +52,15 @@ export class TruthReader {
     return this.#anyhow(operations, started);
   }
 
+  /** One attempt at the truth. Throws `Unanswered` when it is not to be had now. */
+  async confirmed(operations: readonly Operation[], ms: number): Promise<TxnAnswer> {
+    const floor = this.known.floor();
+    const answer = await this.#client.call<TxnAnswer>("/v3/kv/txn", { success: operations }, ms);
+    this.known.check(floor, answer.header);
+    this.found();
+    return answer;
+  }
+
   /** A majority has just answered. */
   found(): void {
     this.#lostUntil = 0;
@@ -58,18 +70,12 @@ export class TruthReader {
     if (this.#looking) return;
     this.#looking = true;
     try {
-      await this.#confirmed(operations.slice(0, 1), ATTEMPT_MS);
+      await this.confirmed(operations.slice(0, 1), ATTEMPT_MS);
     } catch {
       this.#lostUntil = performance.now() + LOST_MS;
     } finally {
       this.#looking = false;
     }
-  }
-
-  async #confirmed(operations: readonly Operation[], ms: number): Promise<TxnAnswer> {
-    const answer = await this.#client.call<TxnAnswer>("/v3/kv/txn", { success: operations }, ms);
-    this.found();
-    return answer;
   }
 
   /** Whoever answers first. */

@@ -9,6 +9,7 @@ import type { EtcdClient, OpenStream } from "./client.ts";
 import { meaningOf, permissionDenied, TokenRefused, Unanswered } from "./failures.ts";
 import { ATTEMPT_MS } from "./insist.ts";
 import type { Space } from "./space.ts";
+import type { TruthReader } from "./truth.ts";
 import type { WatchAnswer } from "./wire.ts";
 
 /** After so long a silence a watcher writes the heartbeat itself, and then must hear it. */
@@ -21,12 +22,14 @@ type WatchOptions = Parameters<MetaStore["watch"]>[0];
 
 export class Watcher {
   readonly #client: EtcdClient;
+  readonly #truth: TruthReader;
   readonly #space: Space;
   readonly #closed: AbortSignal;
 
   /** Watches end with `StoreUnavailable` when `closed` aborts. */
-  constructor(client: EtcdClient, space: Space, closed: AbortSignal) {
+  constructor(client: EtcdClient, truth: TruthReader, space: Space, closed: AbortSignal) {
     this.#client = client;
+    this.#truth = truth;
     this.#space = space;
     this.#closed = closed;
   }
@@ -36,14 +39,20 @@ export class Watcher {
     if (seen === undefined)
       throw new RevisionCompacted(`the changes after ${after} were of a store before this one`);
     let refused = 0;
+    let isFirst = true;
     while (!signal.aborted) {
       if (this.#closed.aborted) throw new StoreUnavailable("the metadata store was closed");
-      const stream = new Stream(this.#client, this.#space, AbortSignal.any([signal, this.#closed]));
       try {
+        // etcd was away, and may have come back as it was long ago: it would wait for `seen` as for any future.
+        if (!isFirst) await this.#truth.confirmed([this.#space.readRecord], ATTEMPT_MS);
+        isFirst = false;
+        const ending = AbortSignal.any([signal, this.#closed]);
+        const stream = new Stream(this.#client, this.#space, ending);
         for await (const { raw, changes } of stream.steps(prefix, seen)) {
           refused = 0;
           if (raw <= seen) continue;
           seen = raw;
+          this.#truth.known.raise(raw);
           if (changes.length === 0) continue;
           yield { revision: this.#space.revision(raw), changes };
           if (signal.aborted) return;

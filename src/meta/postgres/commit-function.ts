@@ -1,5 +1,5 @@
 /** The function that commits a group, as the first layout has it. */
-import { SQLSTATE_BEHIND, SQLSTATE_FORGOTTEN } from "./errors.ts";
+import { SQLSTATE_BEHIND, SQLSTATE_FORGOTTEN, SQLSTATE_REPLACED } from "./errors.ts";
 
 /** Outcomes are kept for at least this many revisions. */
 export const OUTCOMES_KEPT = 200_000;
@@ -8,9 +8,10 @@ export const OUTCOMES_KEPT = 200_000;
 const TRIM = 1000;
 
 /**
- * `commit_group(token, known, keep, commits)` checks and applies commits in order, in the transaction it is called
+ * `commit_group(store, token, known, keep, commits)` checks and applies commits in order, in the transaction it is called
  * in, and returns one result each: its revision, or the keys that were not as expected.
  *
+ * store    the identity of the store that is meant
  * token    names the group; a group whose token has an outcome already fails on the unique key
  * known    a revision that the sender has seen
  * keep     number of latest commits that stay in the history
@@ -20,7 +21,7 @@ const TRIM = 1000;
  * order, and every statement after it sees all commits before this group (READ COMMITTED: a snapshot each).
  */
 export const COMMIT_GROUP = `
-CREATE FUNCTION holdfast.commit_group(token uuid, known bigint, keep bigint, commits jsonb)
+CREATE FUNCTION holdfast.commit_group(store uuid, token uuid, known bigint, keep bigint, commits jsonb)
 RETURNS jsonb LANGUAGE plpgsql AS $function$
 #variable_conflict use_variable
 DECLARE
@@ -33,6 +34,9 @@ DECLARE
   results jsonb[] := '{}';
 BEGIN
   SELECT * INTO STRICT before FROM holdfast.state s FOR UPDATE;
+  IF store <> before.identity THEN
+    RAISE EXCEPTION 'the store is another one' USING ERRCODE = '${SQLSTATE_REPLACED}';
+  END IF;
   latest := before.revision;
   IF known > latest THEN
     RAISE EXCEPTION 'the metadata database shows revision %, but % has been committed', latest, known

@@ -25,8 +25,13 @@ export class StatementRefused extends StoreUnavailable {}
 export const SQLSTATE_BEHIND = "HF001";
 /** Raised by our function: whether this group has been here before cannot be told any more. */
 export const SQLSTATE_FORGOTTEN = "HF002";
+/** Raised by our function: the store is another one than that of the sender. */
+export const SQLSTATE_REPLACED = "HF003";
 
 export class ServerBehind extends NoServer {}
+
+/** The tables are there, but were made anew: nothing that is known of the store holds any more, for good. */
+export class StoreReplaced extends StoreUnavailable {}
 
 export class Forgotten extends StoreUnavailable {
   /** The store's revision then. */
@@ -118,6 +123,7 @@ export function statementError(error: unknown, target: Target, host: Host): unkn
   if (["XX001", "XX002"].includes(state))
     return new StoreCorrupt(`the metadata database is damaged: ${error.message}`, options);
   if (state === SQLSTATE_BEHIND) return new ServerBehind(error.message, options);
+  if (state === SQLSTATE_REPLACED) return storeReplaced(options);
   if (state === SQLSTATE_FORGOTTEN)
     return new Forgotten(error.message, Number(error.hint), options);
   const message = `${server} refused a statement (${state}): ${error.message}`;
@@ -130,6 +136,13 @@ export function statementError(error: unknown, target: Target, host: Host): unkn
 export function serverBehind(known: number, shown: number, host: Host): ServerBehind {
   return new ServerBehind(
     `the PostgreSQL server at ${nameOf(host)} shows revision ${shown}, but ${known} has been committed: name the current primary in metadata.postgres.url, or run holdfast rebuild and restart all nodes if a backup was restored`,
+  );
+}
+
+export function storeReplaced(options?: ErrorOptions): StoreReplaced {
+  return new StoreReplaced(
+    "the store in the metadata database is another one than when this program started, as after holdfast rebuild (metadata.postgres.url): restart",
+    options,
   );
 }
 

@@ -13,6 +13,7 @@ import {
   isAway,
   NoServer,
   StatementRefused,
+  storeReplaced,
   TryAgain,
   Unknown,
 } from "./errors.ts";
@@ -101,7 +102,7 @@ export class GroupCommitter {
     commits: string,
   ): Promise<readonly Outcome[]> {
     const [row] = await sql`
-      SELECT holdfast.commit_group(${token}::text::uuid, ${String(known)}::text::bigint,
+      SELECT holdfast.commit_group(${this.#known.identity}::text::uuid, ${token}::text::uuid, ${String(known)}::text::bigint,
         ${String(this.#historyMax)}::text::bigint, ${commits}::text::jsonb)`.values();
     return row?.[0] as readonly Outcome[];
   }
@@ -118,6 +119,7 @@ export class GroupCommitter {
         const [found] = await sql`
           INSERT INTO holdfast.outcomes AS o (token, revision, results)
             SELECT ${token}::text::uuid, s.revision, NULL FROM holdfast.state s
+            WHERE s.identity = ${this.#known.identity}::text::uuid
           ON CONFLICT (token) DO UPDATE SET revision = o.revision
           RETURNING o.results, o.revision`.values();
         return found;
@@ -130,7 +132,8 @@ export class GroupCommitter {
               { cause: error },
             );
       });
-    const [results, revision] = row ?? [];
+    if (row === undefined) throw storeReplaced();
+    const [results, revision] = row;
     if (results !== null && results !== undefined) return results as readonly Outcome[];
     if (Number(revision) - known > OUTCOMES_KEPT || Number(revision) < known)
       throw new Unknown("whether a commit has happened cannot be found out any more");

@@ -14,12 +14,16 @@ export interface PostgresOptions extends Target, LayoutOptions {
 /**
  * Opens the store; creates or upgrades its tables first, one process at a time. Every process may read and commit.
  * Throws `StoreUnavailable` with a sentence that names the remedy.
+ *
+ * Where several hosts are named, those that may take over must be synchronous standbys. One that has lost commits is
+ * refused by whoever has seen them, until it has made as many others in their place: the identity of the store is the
+ * same, and its timeline says only that there was a failover, not whether anything was lost.
  */
 export async function openPostgres(options: PostgresOptions): Promise<PostgresStore> {
   const servers = new Servers(options);
-  const revision = await prepareLayout(servers, options);
+  const state = await prepareLayout(servers, options);
   const { connections = 3, historyMax = 10_000 } = options;
-  return new PostgresStore(servers, revision, { connections, historyMax });
+  return new PostgresStore(servers, state, { connections, historyMax });
 }
 
 export type { PostgresStore } from "./store.ts";

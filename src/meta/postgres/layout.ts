@@ -6,7 +6,7 @@
  * changes   what each of the latest commits did, as JSON `[[key, value | null], …]`: what a watch reads
  * outcomes  what became of each group of commits, by the sender's token: found there when its answer was lost.
  *           `results` is null where the sender gave the group up before it had happened, so that it never will
- * state     one row: the latest revision (also when its records are gone), the latest one that has been trimmed
+ * state     one row: a random identity of this very store, the latest revision (also when its records are gone), the latest one that has been trimmed
  *           from `changes`, and the latest one that may be trimmed (null: any)
  */
 import type { SQL } from "bun";
@@ -26,7 +26,8 @@ export const STEPS: readonly Step[] = [
     "CREATE TABLE holdfast.outcomes (token uuid PRIMARY KEY, revision bigint NOT NULL, results jsonb)",
     "CREATE INDEX outcomes_revision ON holdfast.outcomes (revision)",
     `CREATE TABLE holdfast.state (id int PRIMARY KEY CHECK (id = 1), layout int NOT NULL, revision bigint NOT NULL,
-       compacted bigint NOT NULL, released bigint) WITH (fillfactor = 10)`,
+       compacted bigint NOT NULL, released bigint,
+       identity uuid NOT NULL DEFAULT gen_random_uuid()) WITH (fillfactor = 10)`,
     "INSERT INTO holdfast.state (id, layout, revision, compacted) VALUES (1, 0, 0, 0)",
     COMMIT_GROUP,
   ],
@@ -47,13 +48,17 @@ export interface LayoutOptions {
 interface State {
   readonly layout: number;
   readonly revision: number;
+  /** Empty where there is no store yet. */
+  readonly identity: string;
 }
 
-/** Creates or upgrades the tables, whoever else does so at the same time. Returns the store's revision. */
+const NONE: State = { layout: 0, revision: 0, identity: "" };
+
+/** Creates or upgrades the tables, whoever else does so at the same time. Returns what the store is then. */
 export async function prepareLayout(
   servers: Servers,
   { above, steps = STEPS }: LayoutOptions,
-): Promise<number> {
+): Promise<State> {
   const session = await servers.connect(new Deadline(CONNECT_MS));
   try {
     let state = await session.use(new Deadline(CONNECT_MS), readState);
@@ -62,7 +67,7 @@ export async function prepareLayout(
       state = await session.use(new Deadline(MIGRATION_MS), (sql) =>
         sql.begin((transaction) => migrate(transaction, steps, above)),
       );
-    return state.revision;
+    return state;
   } finally {
     session.close();
   }
@@ -83,7 +88,7 @@ async function migrate(
     const [namespace] = await sql`SELECT to_regnamespace('holdfast') IS NOT NULL AS there`;
     if (namespace?.there !== true) await sql`CREATE SCHEMA holdfast`;
   }
-  const { layout } = schema?.there === true ? await readState(sql) : { layout: 0 };
+  const { layout } = schema?.there === true ? await readState(sql) : NONE;
   refuseNewer(layout, steps.length);
   for (const step of steps.slice(layout)) for (const statement of step) await sql.unsafe(statement);
   await sql`UPDATE holdfast.state SET layout = ${steps.length}::int WHERE layout <> ${steps.length}::int`;
@@ -94,23 +99,25 @@ async function migrate(
 async function raise(sql: SQL, above: number): Promise<void> {
   await sql`SELECT id FROM holdfast.state FOR UPDATE`;
   const rows = await sql`
-    UPDATE holdfast.state SET revision = greatest(revision, ${String(above)}::text::bigint),
+    UPDATE holdfast.state SET identity = gen_random_uuid(), revision = greatest(revision, ${String(above)}::text::bigint),
       compacted = greatest(revision, ${String(above)}::text::bigint)
-    WHERE NOT EXISTS (SELECT FROM holdfast.entries) AND NOT EXISTS (SELECT FROM holdfast.changes)
+    WHERE NOT EXISTS (SELECT FROM holdfast.entries)
     RETURNING id`;
   if (rows.length === 0)
     throw new StoreUnavailable(
       "the metadata database is not empty: name an empty one in metadata.postgres.url, or drop the schema holdfast in this one (DROP SCHEMA holdfast CASCADE) if all of it may go",
     );
+  // History that nobody can ask for any more.
+  await sql`DELETE FROM holdfast.changes`;
 }
 
 async function readState(sql: SQL): Promise<State> {
   try {
-    const [row] = await sql`SELECT layout, revision FROM holdfast.state`.values();
+    const [row] = await sql`SELECT layout, revision, identity::text FROM holdfast.state`.values();
     if (row === undefined) throw new StoreCorrupt("the metadata database has lost its revision");
-    return { layout: Number(row[0]), revision: Number(row[1]) };
+    return { layout: Number(row[0]), revision: Number(row[1]), identity: String(row[2]) };
   } catch (error) {
-    if (["42P01", "3F000"].includes(sqlState(error))) return { layout: 0, revision: 0 };
+    if (["42P01", "3F000"].includes(sqlState(error))) return NONE;
     throw error;
   }
 }

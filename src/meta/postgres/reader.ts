@@ -11,7 +11,7 @@ import {
   StoreCorrupt,
 } from "../port.ts";
 import { Deadline } from "./deadline.ts";
-import { serverBehind } from "./errors.ts";
+import { serverBehind, storeReplaced } from "./errors.ts";
 import { GetQueue } from "./get-queue.ts";
 import type { Known } from "./known.ts";
 import type { Sessions } from "./sessions.ts";
@@ -50,7 +50,7 @@ export class Reader {
       .then(({ rows, revision }) => {
         const entries = rows
           .slice(1, limit + 1)
-          .map(([key, value, version]) => entryOf(key, value, version, keysOnly));
+          .map(([version, key, value]) => entryOf(key, value, version, keysOnly));
         return { revision, stale: false, entries, more: rows.length - 1 > limit };
       })
       .finally(() => {
@@ -67,12 +67,12 @@ export class Reader {
   async changes(after: number, prefix: string, limit: number): Promise<Change[]> {
     const { rows } = await this.#read((sql) =>
       sql`
-        SELECT revision, compacted::text FROM holdfast.state
-        UNION ALL SELECT * FROM (SELECT revision, entries::text FROM holdfast.changes
+        SELECT revision, identity::text, compacted FROM holdfast.state
+        UNION ALL SELECT * FROM (SELECT revision, entries::text, NULL::bigint FROM holdfast.changes
           WHERE revision > ${String(after)}::text::bigint ORDER BY revision
           LIMIT ${String(limit)}::text::bigint) c`.values(),
     );
-    const compacted = Number(rows[0]?.[1]);
+    const compacted = Number(rows[0]?.[2]);
     if (after < compacted)
       throw new RevisionCompacted(
         `the changes after revision ${after} are gone: history starts after ${compacted}`,
@@ -89,24 +89,25 @@ export class Reader {
   ): Promise<{ revision: number; entries: Map<string, Entry> }> {
     const { rows, revision } = await this.#read((sql) =>
       sql`
-        SELECT revision, NULL, NULL FROM holdfast.state
+        SELECT revision, identity::text, NULL FROM holdfast.state
         UNION ALL SELECT version, key, value FROM holdfast.entries
           WHERE key = ANY (${arrayLiteral(keys)}::text::text[])`.values(),
     );
     const entries = new Map<string, Entry>();
-    for (const [version, key, value] of rows)
-      if (key !== null) entries.set(key as string, entryOf(key, value, version, false));
+    for (const [version, key, value] of rows.slice(1))
+      entries.set(key as string, entryOf(key, value, version, false));
     return { revision, entries };
   }
 
-  /** The first row begins with the revision, or with it in the third place. */
+  /** The first row begins with the store's revision and identity. */
   #read(query: (sql: SQL) => Promise<Row[]>): Promise<{ rows: readonly Row[]; revision: number }> {
     return this.#sessions.run(new Deadline(READ_MS), async (sql, host) => {
       const known = this.#known.revision;
       const rows = await query(sql);
-      const revision = Number(rows[0]?.[0] ?? rows[0]?.[2] ?? Number.NaN);
-      if (Number.isNaN(revision))
+      if (rows[0] === undefined)
         throw new StoreCorrupt("the metadata database has lost its revision");
+      if (rows[0][1] !== this.#known.identity) throw storeReplaced();
+      const revision = Number(rows[0][0]);
       if (revision < known) throw serverBehind(known, revision, host);
       this.#known.raise(revision);
       return { rows, revision };
@@ -114,7 +115,7 @@ export class Reader {
   }
 }
 
-/** The first row is the revision, the others are key, value, version. */
+/** The first row is the revision and the identity, the others are version, key, value. */
 function scanRows(
   sql: SQL,
   { prefix, after, limit, reverse = false, keysOnly = false }: ScanOptions,
@@ -122,11 +123,11 @@ function scanRows(
   let to = prefix === "" ? LAST : endOf(prefix);
   if (reverse && after !== undefined && after < to) to = after;
   const beyond = reverse || after === undefined ? "" : after;
-  const columns = keysOnly ? sql`NULL::text, NULL::bigint` : sql`value, version`;
+  const columns = keysOnly ? sql`NULL::bigint, key, NULL::text` : sql`version, key, value`;
   const direction = reverse ? sql`DESC` : sql`ASC`;
   return sql`
-    SELECT NULL, NULL, revision FROM holdfast.state
-    UNION ALL SELECT * FROM (SELECT key, ${columns} FROM holdfast.entries
+    SELECT revision, identity::text, NULL FROM holdfast.state
+    UNION ALL SELECT * FROM (SELECT ${columns} FROM holdfast.entries
       WHERE key >= ${prefix}::text AND key > ${beyond}::text AND key < ${to}::text
       ORDER BY key ${direction} LIMIT ${String(limit + 1)}::text::bigint) e`.values();
 }

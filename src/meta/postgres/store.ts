@@ -30,6 +30,7 @@ export interface StoreLimits {
 
 export class PostgresStore implements MetaStore {
   readonly operationsMax = OPERATIONS_MAX;
+  readonly #identity: string;
   readonly #sessions: Sessions;
   readonly #reader: Reader;
   readonly #queue: CommitQueue;
@@ -37,8 +38,13 @@ export class PostgresStore implements MetaStore {
   readonly #progress = new Progress();
   #closed = false;
 
-  constructor(servers: Servers, revision: Revision, { historyMax, connections }: StoreLimits) {
-    const known = new Known(revision, (raised) => this.#progress.raise(raised));
+  constructor(
+    servers: Servers,
+    { identity, revision }: { readonly identity: string; readonly revision: Revision },
+    { historyMax, connections }: StoreLimits,
+  ) {
+    this.#identity = identity;
+    const known = new Known(identity, revision, (raised) => this.#progress.raise(raised));
     this.#progress.raise(revision);
     this.#sessions = new Sessions(servers, Math.max(1, connections - 1));
     this.#reader = new Reader(this.#sessions, known);
@@ -79,7 +85,8 @@ export class PostgresStore implements MetaStore {
       new Deadline(COMPACT_MS),
       (sql) => sql`
         UPDATE holdfast.state SET released = greatest(released, ${String(revision)}::text::bigint)
-        WHERE released IS NULL OR released < ${String(revision)}::text::bigint`,
+        WHERE identity = ${this.#identity}::text::uuid
+          AND (released IS NULL OR released < ${String(revision)}::text::bigint)`,
     );
   }
 

@@ -1,6 +1,7 @@
 /** Following the history: read what there is, then wait until somebody says that there is more, or for a while. */
 import { type Change, type MetaStore, StoreUnavailable } from "../port.ts";
 import type { Listener } from "./listener.ts";
+import { StoreReplaced } from "./errors.ts";
 import type { Progress } from "./progress.ts";
 import type { Reader } from "./reader.ts";
 
@@ -9,7 +10,7 @@ const PAGE = 32;
 /** How late a commit is seen at most that nobody has told of, and how soon a server that is away is asked again. */
 const POLL_MS = 500;
 
-/** `MetaStore.watch` over the history. Waits while the server is away; throws `StoreUnavailable` once the store is closed. */
+/** `MetaStore.watch` over the history. Waits while the server is away; throws `StoreUnavailable` once the store is closed or replaced. */
 export async function* watchChanges(
   reader: Reader,
   progress: Progress,
@@ -49,7 +50,7 @@ async function nextPage(
   try {
     return await reader.changes(after, prefix, PAGE);
   } catch (error) {
-    if (error instanceof StoreUnavailable) return undefined;
+    if (error instanceof StoreUnavailable && !(error instanceof StoreReplaced)) return undefined;
     throw error;
   }
 }

@@ -2,8 +2,9 @@
 import { open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { makeDirectory, syncDirectory } from "../../../base/fsync.ts";
+import { requireFresh } from "../../../meta/fresh.ts";
 import { keys } from "../../../meta/keys.ts";
-import { ABSENT, type Entry, type MetaStore } from "../../../meta/port.ts";
+import { ABSENT, type Entry, type MetaStore, type Revision } from "../../../meta/port.ts";
 
 /** Keeps one secret text a name; a name is `[0-9a-f]+`. Errors are those of the medium. */
 export interface CredentialKeeper {
@@ -14,17 +15,36 @@ export interface CredentialKeeper {
    * `text`, or what somebody else has kept meanwhile.
    */
   keep(name: string, text: string, instead: string | undefined): Promise<string>;
+  /**
+   * Runs `work` while nobody else runs theirs for this name, so that not everybody fetches what one will keep. It saves
+   * work and is no lock: whoever takes very long is not waited for. Left out where there is nobody else.
+   */
+  inTurn?<T>(name: string, work: () => Promise<T>): Promise<T>;
 }
 
+/** The whole turn of somebody who fetches, unless the other side is slow; for one who died in it others wait as long. */
+const TURN_MS = 15_000;
+const LOOK_MS = 100;
+
 /** Shared by all nodes of a metadata store; no part of journals and backups. */
-export function metaKeeper(meta: MetaStore): CredentialKeeper {
+export function metaKeeper(meta: MetaStore, turnMs = TURN_MS): CredentialKeeper {
   const find = async (name: string): Promise<Entry | undefined> => {
-    const { entries } = await meta.get([keys.storjSecret(name)]);
+    const { entries } = requireFresh(await meta.get([keys.storjSecret(name)]));
     return entries[0];
   };
   return {
     async read(name) {
       return (await find(name))?.value;
+    },
+    async inTurn(name, work) {
+      const key = keys.lease(`storj!${name}`);
+      const version = await takeTurn(meta, key, turnMs);
+      try {
+        return await work();
+      } finally {
+        // Whoever waits does so for a while only.
+        await meta.commit({ expect: [{ key, version }], delete: [key] }).catch(() => undefined);
+      }
     },
     async keep(name, text, instead) {
       const key = keys.storjSecret(name);
@@ -37,6 +57,23 @@ export function metaKeeper(meta: MetaStore): CredentialKeeper {
       }
     },
   };
+}
+
+/** Resolves with the version of the record that says whose turn it is, once that is ours. */
+async function takeTurn(meta: MetaStore, key: string, turnMs: number): Promise<Revision> {
+  let seen: Revision = ABSENT;
+  let since = performance.now();
+  for (;;) {
+    const { entries } = requireFresh(await meta.get([key]));
+    const version = entries[0]?.version ?? ABSENT;
+    if (version !== seen) [seen, since] = [version, performance.now()];
+    if (version === ABSENT || performance.now() - since > turnMs) {
+      const put = [{ key, value: "{}" }];
+      const result = await meta.commit({ expect: [{ key, version }], put });
+      if (result.ok) return result.revision;
+    }
+    await Bun.sleep(LOOK_MS);
+  }
 }
 
 /** For a node alone: a file that only its user may read, in the data directory, which no other process writes. */

@@ -152,16 +152,55 @@ describe.each(Object.entries(media))("kept in the %s", (_, open) => {
   });
 });
 
-test("nodes that start at once end with the same pair", async () => {
+test("nodes that start at once register one pair", async () => {
   await using auth = new StorjAuth({ endpoint: ENDPOINT });
   const meta = openWriter({ path: join(directory, `${++count}`, "holdfast.db") });
   const all = await Promise.all(Array.from({ length: 8 }, () => start(auth, metaKeeper(meta))));
   expect(new Set(all.map(({ settings }) => settings.accessKeyId)).size).toBe(1);
   expect(all.filter(({ registered }) => registered)).toHaveLength(1);
-  // All of them found nothing at first: otherwise this has not been a race.
-  expect(auth.requests).toBe(8);
+  expect(auth.requests).toBe(1);
+
+  // So they do when all learn that it is worth nothing any more.
+  const rejected = all[0]?.settings.accessKeyId ?? "";
+  const again = await Promise.all(
+    Array.from({ length: 8 }, () => start(auth, metaKeeper(meta), { rejected })),
+  );
+  expect(new Set(again.map(({ settings }) => settings.accessKeyId)).size).toBe(1);
+  expect(again[0]?.settings.accessKeyId).not.toBe(rejected);
+  expect(auth.requests).toBe(2);
   await meta.close();
 });
+
+test("a node that hangs or dies at it holds up the others for a while, and all end with the same pair", async () => {
+  await using auth = new StorjAuth({ endpoint: ENDPOINT });
+  const meta = openWriter({ path: join(directory, `${++count}`, "holdfast.db") });
+  auth.script.push("hang");
+  const late = start(auth, metaKeeper(meta), { calls: { attempts: 2, timeout: 1000, pause: 10 } });
+  while (auth.requests === 0) await Bun.sleep(5);
+  const began = performance.now();
+  const first = await start(auth, metaKeeper(meta, 300));
+  expect(performance.now() - began).toBeGreaterThan(290);
+  expect(performance.now() - began).toBeLessThan(900);
+  expect(first.registered).toBe(true);
+  const second = await late;
+  expect(second).toEqual({ ...first, registered: false });
+  // Its turn, long over, is nobody's obstacle.
+  const third = await start(auth, metaKeeper(meta), { rejected: first.settings.accessKeyId });
+  expect(third.registered).toBe(true);
+  await meta.close();
+});
+
+test("one that fails at it lets the next one try at once", async () => {
+  await using auth = new StorjAuth({ endpoint: ENDPOINT });
+  const meta = openWriter({ path: join(directory, `${++count}`, "holdfast.db") });
+  auth.script.push(new Response("", { status: 500 }));
+  const both = await Promise.allSettled([
+    start(auth, metaKeeper(meta)),
+    start(auth, metaKeeper(meta)),
+  ]);
+  expect(both.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+  await meta.close();
+}, 5000);
 
 test("the file is for its user alone, whatever a crash left in its place", async () => {
   await using auth = new StorjAuth({ endpoint: ENDPOINT });

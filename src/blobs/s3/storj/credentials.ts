@@ -62,20 +62,28 @@ export async function storjCredentials(
   const authService = options.authService ?? AUTH_SERVICE;
   const name = fingerprint(grant.text, authService);
 
-  const kept = await keeper.read(name);
-  let pair = kept === undefined ? undefined : decode(kept);
+  const usable = (text: string | undefined): KeyPair | undefined => {
+    const pair = text === undefined ? undefined : decode(text);
+    return pair?.accessKeyId === options.rejected ? undefined : pair;
+  };
   let registered = false;
-  if (pair === undefined || pair.accessKeyId === options.rejected) {
+  const register = async (): Promise<KeyPair> => {
+    const kept = await keeper.read(name);
+    const known = usable(kept);
+    if (known !== undefined) return known;
     const call = { ...options.calls, accessGrant: grant.text, authService };
     const own = JSON.stringify(await registerGrant(call));
     const winner = await keeper.keep(name, own, kept);
     registered = winner === own;
-    pair = decode(winner);
-    if (pair === undefined)
-      throw new StorjError(
-        "the Storj credentials that another node keeps cannot be read: start the same version of Holdfast everywhere",
-      );
-  }
+    const pair = decode(winner);
+    if (pair !== undefined) return pair;
+    throw new StorjError(
+      "the Storj credentials that another node keeps cannot be read: start the same version of Holdfast everywhere",
+    );
+  };
+  const pair =
+    usable(await keeper.read(name)) ??
+    (await (keeper.inTurn === undefined ? register() : keeper.inTurn(name, register)));
   return {
     settings: {
       endpoint: options.endpoint ?? pair.endpoint,

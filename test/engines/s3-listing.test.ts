@@ -1,0 +1,5 @@
+/** Listings of a bucket that do not fit into a page. */
+import { VERSITYGW } from "../support/s3-kinds.ts";
+import { s3ListingSuite } from "../support/s3-suites/listing.ts";
+
+s3ListingSuite(VERSITYGW);
