@@ -1,6 +1,7 @@
 import type { Usage } from "./measure.ts";
-import { measured } from "./measure.ts";
+import { cpuSeconds, measured } from "./measure.ts";
 import type { Server, ServerName } from "./servers.ts";
+import { nodesOf } from "./servers.ts";
 import { median } from "./statistics.ts";
 
 /** What one run of a load on one server found. */
@@ -17,6 +18,8 @@ export interface Reading {
 /** Medians over the rounds; peaks are maxima. */
 export interface Summary extends Reading, Usage {
   readonly cpuPerWork: number;
+  /** CPU seconds per unit of work that the stores behind the server took, by their names. */
+  readonly stores?: Readonly<Record<string, number>>;
   /** The figure of every round, in order. */
   readonly rounds: readonly number[];
 }
@@ -39,15 +42,29 @@ export interface Target {
   readonly ok: boolean;
 }
 
+/** S3 requests per piece of work. */
+export interface Count {
+  readonly what: string;
+  readonly server: ServerName;
+  readonly operations: Readonly<Record<string, number>>;
+}
+
 export interface Result {
   readonly lines: readonly Line[];
   readonly targets: readonly Target[];
+  readonly counts?: readonly Count[];
 }
 
 export interface Figure {
   readonly id: number;
   readonly title: string;
   run(bench: Bench): Promise<Result>;
+}
+
+/** A process that works for all servers, such as their database. */
+export interface Helper {
+  readonly name: string;
+  readonly pid: number;
 }
 
 /** What every figure is given. */
@@ -63,8 +80,11 @@ export interface Bench {
   /** A directory for files to push, in memory if there is room. */
   readonly sources: string;
   readonly holdfast: Server | undefined;
+  readonly twoNodes?: Server | undefined;
   readonly distribution: Server | undefined;
   readonly nginx: Server | undefined;
+  /** What the servers store their things in, where that is not themselves. */
+  readonly stores: readonly Helper[];
   /** Starts a Holdfast beside the one under test, on the data of that name; the caller stops it. */
   another(name: string, workers: number): Promise<Server>;
   /** The highest PSS and RSS of each server so far, in bytes. */
@@ -73,7 +93,7 @@ export interface Bench {
 }
 
 export const registries = (bench: Bench): Server[] =>
-  [bench.holdfast, bench.distribution].filter((server) => server !== undefined);
+  [bench.holdfast, bench.twoNodes, bench.distribution].filter((server) => server !== undefined);
 
 /** Runs work that loads a server, and remembers the server's highest memory. */
 export const observed = async <T>(
@@ -81,7 +101,8 @@ export const observed = async <T>(
   server: Server,
   work: () => Promise<T>,
 ): Promise<{ readonly value: T; readonly usage: Usage }> => {
-  const seen = await measured(server.pid, work);
+  const pids = nodesOf(server).map(({ pid }) => pid);
+  const seen = await measured(pids, work);
   const peak = bench.peaks.get(server.name) ?? { pss: 0, rss: 0 };
   bench.peaks.set(server.name, {
     pss: Math.max(peak.pss, seen.usage.peakPss),
@@ -109,7 +130,11 @@ const optionalMedian = (values: readonly (number | undefined)[]): number | undef
   return known.length === 0 ? undefined : median(known);
 };
 
-const summarize = (readings: readonly Reading[], usages: readonly Usage[]): Summary => {
+const summarize = (
+  readings: readonly Reading[],
+  usages: readonly Usage[],
+  stores: ReadonlyMap<string, number>,
+): Summary => {
   const rounds = readings.map(({ value }) => value);
   const p50 = optionalMedian(readings.map((reading) => reading.p50));
   const p99 = optionalMedian(readings.map((reading) => reading.p99));
@@ -122,21 +147,37 @@ const summarize = (readings: readonly Reading[], usages: readonly Usage[]): Summ
     ...(p99 === undefined ? {} : { p99 }),
     cpuSeconds: cpu,
     cpuPerWork: cpu / work,
+    ...(stores.size === 0
+      ? {}
+      : { stores: Object.fromEntries([...stores].map(([name, used]) => [name, used / work])) }),
     peakPss: Math.max(...usages.map((usage) => usage.peakPss)),
     peakRss: Math.max(...usages.map((usage) => usage.peakRss)),
     rounds,
   };
 };
 
+interface Seen {
+  readonly reading: Reading[];
+  readonly usage: Usage[];
+  /** CPU seconds of each store. */
+  readonly stores: Map<string, number>;
+}
+
 /** Rounds of A, B, A, B …, so that what else the machine does hits all servers alike. */
 export const alternate = async (bench: Bench, plan: Plan): Promise<Line> => {
-  const readings = new Map<Server, { reading: Reading[]; usage: Usage[] }>();
+  const readings = new Map<Server, Seen>();
   for (let round = 0; round < bench.rounds; round++) {
     await plan.prepare?.(round);
     for (const server of plan.servers) {
       bench.progress(`${plan.name}: ${server.name}, round ${round + 1} of ${bench.rounds}`);
+      const before = bench.stores.map(({ pid }) => cpuSeconds(pid));
       const { value, usage } = await observed(bench, server, () => plan.once(server, round));
-      const seen = readings.get(server) ?? { reading: [], usage: [] };
+      const seen: Seen = readings.get(server) ?? { reading: [], usage: [], stores: new Map() };
+      for (const [at, { name, pid }] of bench.stores.entries()) {
+        // Less than none where a process of it has ended meanwhile and took its count along.
+        const used = Math.max(0, cpuSeconds(pid) - (before[at] ?? 0));
+        seen.stores.set(name, (seen.stores.get(name) ?? 0) + used);
+      }
       seen.reading.push(value);
       seen.usage.push(usage);
       readings.set(server, seen);
@@ -144,8 +185,8 @@ export const alternate = async (bench: Bench, plan: Plan): Promise<Line> => {
     }
   }
   const servers: Partial<Record<ServerName, Summary>> = {};
-  for (const [server, { reading, usage }] of readings)
-    servers[server.name] = summarize(reading, usage);
+  for (const [server, { reading, usage, stores }] of readings)
+    servers[server.name] = summarize(reading, usage, stores);
   const { figure, name, unit, work } = plan;
   return { figure, name, unit, work, servers };
 };

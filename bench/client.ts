@@ -54,6 +54,28 @@ const parseReply = (bytes: Buffer, method: string): Reply | undefined => {
   return { status, header, body: bytes.subarray(from, from + length) };
 };
 
+/** What sends requests one after the other. */
+export interface Client {
+  /** Resolves with the whole reply. */
+  request(call: Call): Promise<Reply>;
+  close(): void;
+}
+
+/** One client of several: each request goes to the next of them. */
+export const inTurn = (clients: readonly Client[]): Client => {
+  let turn = 0;
+  return {
+    request: async (call) => {
+      const client = clients[turn++ % clients.length];
+      if (client === undefined) throw new Error("no clients to take turns");
+      return client.request(call);
+    },
+    close: () => {
+      for (const client of clients) client.close();
+    },
+  };
+};
+
 interface Waiting {
   readonly method: string;
   readonly resolve: (reply: Reply) => void;
@@ -64,7 +86,7 @@ interface Waiting {
  * One kept-alive HTTP/1.1 connection to 127.0.0.1, one request at a time. It exists because `fetch`
  * costs more than the servers do: a load client must not be what is measured.
  */
-export class Connection {
+export class Connection implements Client {
   readonly #port: number;
   #socket: Socket | undefined;
   #unsent: Uint8Array = none;

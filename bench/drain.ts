@@ -41,6 +41,30 @@ const receive = (target: Buffer, length: number, flags: number): number => {
   return received;
 };
 
+/** Drops so many bytes of the body. */
+const drop = (length: number): void => {
+  for (let left = length; left > 0;) left -= receive(buffer, Math.min(pieces, left), truncate);
+};
+
+/** Drops a chunked body, of which some bytes are here already; returns its length. */
+const dropChunks = (begun: Buffer): number => {
+  let here = begun;
+  for (let total = 0; ;) {
+    let end = here.indexOf("\r\n");
+    while (end < 0) {
+      const more = Buffer.alloc(16);
+      here = Buffer.concat([here, more.subarray(0, receive(more, more.length, 0))]);
+      end = here.indexOf("\r\n");
+    }
+    const size = Number.parseInt(here.toString("latin1", 0, end), 16);
+    const left = end + 2 + size + 2 - here.length;
+    here = left < 0 ? here.subarray(left) : Buffer.alloc(0);
+    drop(left);
+    if (size === 0) return total;
+    total += size;
+  }
+};
+
 for (let n = 0; n < Number(times); n++) {
   const began = performance.now();
   if (Number(libc.send(fd, ptr(request), request.length, 0)) !== request.length)
@@ -52,9 +76,10 @@ for (let n = 0; n < Number(times); n++) {
     end = buffer.subarray(0, have).indexOf("\r\n\r\n");
   }
   const head = buffer.toString("latin1", 0, end);
-  const length = Number(/content-length: (\d+)/i.exec(head)?.[1]);
-  let got = have - end - 4;
-  while (got < length) got += receive(buffer, Math.min(pieces, length - got), truncate);
+  const begun = buffer.subarray(end + 4, have);
+  let length = Number(/content-length: (\d+)/i.exec(head)?.[1]);
+  if (/transfer-encoding: chunked/i.test(head)) length = dropChunks(Buffer.from(begun));
+  else drop(length - begun.length);
   const seconds = (performance.now() - began) / 1000;
-  console.log(JSON.stringify({ status: Number(head.slice(9, 12)), length: got, seconds }));
+  console.log(JSON.stringify({ status: Number(head.slice(9, 12)), length, seconds }));
 }

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { output } from "./processes.ts";
-import type { Server } from "./servers.ts";
 
 /** What the figures were measured on; they mean little without it. */
 export interface Machine {
@@ -27,7 +26,7 @@ const attempt = async (command: readonly string[]): Promise<string> => {
 
 export const describeMachine = async (
   dir: string,
-  servers: readonly Server[],
+  servers: readonly { readonly name: string; readonly version: string }[],
 ): Promise<Machine> => {
   const versions: Record<string, string> = { bun: Bun.version };
   for (const { name, version } of servers) versions[name] = version;

@@ -1,14 +1,18 @@
 import { mkdirSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Bench, Line, Target } from "./bench.ts";
+import type { Bench, Count, Figure, Helper, Line, Target } from "./bench.ts";
 import { figures } from "./figures/index.ts";
 import { describeMachine } from "./machine.ts";
 import type { Options } from "./options.ts";
 import { parseOptions, usage } from "./options.ts";
 import { killAll, output } from "./processes.ts";
+import type { Heading } from "./report.ts";
 import { markdown, writeReport } from "./report.ts";
 import type { Server, ServerName } from "./servers.ts";
 import { startDistribution, startHoldfast, startNginx } from "./servers.ts";
+import { sharedFigures } from "./shared/figures.ts";
+import { startDistributionOnS3, startNode, startTwoNodes } from "./shared/servers.ts";
+import { startStores } from "./shared/stores.ts";
 
 const gib = 2 ** 30;
 
@@ -45,10 +49,15 @@ const cleanUp = (): void => {
   progress("done\n");
 };
 
-const startServers = async (
-  options: Options,
-  dir: string,
-): Promise<Partial<Record<ServerName, Server>>> => {
+/** What is run: servers, their stores, figures about them. */
+interface Suite {
+  readonly heading: Heading;
+  readonly servers: Partial<Record<ServerName, Server>>;
+  readonly stores: readonly (Helper & { readonly version: string })[];
+  readonly figures: readonly Figure[];
+}
+
+const startSolo = async (options: Options, dir: string): Promise<Suite> => {
   const started: Partial<Record<ServerName, Server>> = {};
   for (const [at, name] of options.servers.entries()) {
     progress(`starting ${name}`);
@@ -58,7 +67,47 @@ const startServers = async (
     if (name === "distribution") started.distribution = await startDistribution(place);
     if (name === "nginx") started.nginx = await startNginx(place);
   }
-  return started;
+  const method = "fsync is on everywhere.";
+  const heading = { name: "results", title: "Holdfast beside its peers", method };
+  return { heading, servers: started, stores: [], figures };
+};
+
+const startShared = async (options: Options, dir: string): Promise<Suite> => {
+  progress("starting PostgreSQL and versitygw");
+  const stores = await startStores(dir, options.port + 50);
+  for (const bucket of ["holdfast", "distribution"]) stores.createBucket(bucket);
+  const place = (name: string, at: number) => ({
+    dir: join(dir, name),
+    port: options.port + 10 * at,
+  });
+  const started: Partial<Record<ServerName, Server>> = {};
+  if (options.servers.includes("holdfast")) {
+    progress("starting one node, and two");
+    const database = await stores.createDatabase("one");
+    started.holdfast = await startNode(place("one", 0), 2, stores, { database, prefix: "one/" });
+    started["two nodes"] = await startTwoNodes([place("two-a", 1), place("two-b", 2)], stores);
+  }
+  if (options.servers.includes("distribution")) {
+    progress("starting distribution");
+    started.distribution = await startDistributionOnS3(
+      place("distribution", 3),
+      stores,
+      "distribution",
+    );
+  }
+  const heading = {
+    name: "shared-results",
+    title: "Holdfast's shared shape beside distribution",
+    method:
+      "All of them keep their bytes in one versitygw, and Holdfast its metadata in one PostgreSQL, both with the fsyncs that they do by default; servers, stores and clients share the cores. One node (holdfast) has two workers, two nodes have one each, with an installation of their own; requests go to both in turn. What the stores used meanwhile is said beside the server's CPU.",
+  };
+  const stored = stores.helpers;
+  return {
+    heading,
+    servers: started,
+    stores: stored,
+    figures: sharedFigures(stores, options.port + 60),
+  };
 };
 
 /** Runs what was asked for; true if every figure could be measured. */
@@ -71,8 +120,10 @@ const run = async (options: Options): Promise<boolean> => {
     throw new Error(`${dir} has less than ${needed / gib} GiB free: name another place with --dir`);
   const shared = "/dev/shm";
   const sources = free(shared) > 6 * gib ? makeTemporary(shared) : dir;
-  const servers = await startServers(options, dir);
-  const machine = await describeMachine(dir, Object.values(servers));
+  const suite = await (options.shared ? startShared : startSolo)(options, dir);
+  const { heading, servers, stores } = suite;
+  const { "two nodes": twoNodes, ...versioned } = servers;
+  const machine = await describeMachine(dir, [...Object.values(versioned), ...stores]);
   const bench: Bench = {
     quick: options.quick,
     rounds: options.quick ? 1 : 3,
@@ -81,8 +132,10 @@ const run = async (options: Options): Promise<boolean> => {
     dir,
     sources,
     holdfast: servers.holdfast,
+    twoNodes,
     distribution: servers.distribution,
     nginx: servers.nginx,
+    stores,
     another: (name, workers) =>
       startHoldfast({ dir: join(dir, name), port: options.port + 100 }, workers),
     peaks: new Map(),
@@ -90,23 +143,26 @@ const run = async (options: Options): Promise<boolean> => {
   };
   const lines: Line[] = [];
   const targets: Target[] = [];
+  const counts: Count[] = [];
   const broken: string[] = [];
-  for (const figure of figures) {
+  const report = { heading, machine, quick: options.quick, lines, targets, counts, broken };
+  for (const figure of suite.figures) {
     if (options.only.length > 0 && !options.only.includes(figure.id)) continue;
     progress(`figure ${figure.id}: ${figure.title}`);
     try {
       const result = await figure.run(bench);
       lines.push(...result.lines);
       targets.push(...result.targets);
+      counts.push(...(result.counts ?? []));
     } catch (error) {
       broken.push(`figure ${figure.id}, ${figure.title}: ${describe(error)}`);
       progress(`${broken.at(-1)}\n`);
     }
-    writeReport(options.out, { machine, quick: options.quick, lines, targets, broken });
+    writeReport(options.out, report);
   }
   progress("\n");
-  console.log(markdown({ machine, quick: options.quick, lines, targets, broken }));
-  console.log(`Written to ${options.out}/results.md and results.json`);
+  console.log(markdown(report));
+  console.log(`Written to ${options.out}/${heading.name}.md and ${heading.name}.json`);
   return broken.length === 0;
 };
 

@@ -13,10 +13,16 @@ export interface Usage {
 const ticksPerSecond = 100;
 const samplePeriod = 200;
 
-/** utime + stime of all processes of the tree, in seconds (proc(5): fields 14 and 15 of stat). */
-export const cpuSeconds = (pid: number): number => {
+/** One process or several, each with all its descendants. */
+export type Processes = number | readonly number[];
+
+const treesOf = (processes: Processes): number[] =>
+  [processes].flat().flatMap((pid) => processTree(pid));
+
+/** utime + stime of all processes, in seconds (proc(5): fields 14 and 15 of stat). */
+export const cpuSeconds = (pid: Processes): number => {
   let ticks = 0;
-  for (const id of processTree(pid)) {
+  for (const id of treesOf(pid)) {
     try {
       const stat = readFileSync(`/proc/${id}/stat`, "utf8");
       const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -28,10 +34,10 @@ export const cpuSeconds = (pid: number): number => {
   return ticks / ticksPerSecond;
 };
 
-/** PSS and RSS of the tree in bytes. Read asynchronously, so that a client in this process goes on. */
-export const memory = async (pid: number): Promise<{ pss: number; rss: number }> => {
+/** PSS and RSS of them in bytes. Read asynchronously, so that a client in this process goes on. */
+export const memory = async (pid: Processes): Promise<{ pss: number; rss: number }> => {
   const total = { pss: 0, rss: 0 };
-  const rollups = processTree(pid).map((id) =>
+  const rollups = treesOf(pid).map((id) =>
     readFile(`/proc/${id}/smaps_rollup`, "utf8").catch(() => ""),
   );
   for (const rollup of await Promise.all(rollups)) {
@@ -42,7 +48,7 @@ export const memory = async (pid: number): Promise<{ pss: number; rss: number }>
 };
 
 export const measured = async <T>(
-  pid: number,
+  pid: Processes,
   work: () => Promise<T>,
 ): Promise<{ readonly value: T; readonly usage: Usage }> => {
   const peak = await memory(pid);

@@ -3,6 +3,8 @@ import type { ServerName } from "./servers.ts";
 
 export interface Options {
   readonly quick: boolean;
+  /** The shared shape, one node and two, instead of the solo one. */
+  readonly shared: boolean;
   /** Numbers of the figures to run; empty means all. */
   readonly only: readonly number[];
   readonly servers: readonly ServerName[];
@@ -18,6 +20,8 @@ export const usage = `Usage: npm run bench -- [options]
 Runs Holdfast beside distribution and nginx. A full run writes bench/results.json and
 bench/results.md; a shortened or partial one writes them to .cache/bench.
 
+  --shared          one node and two on PostgreSQL and an S3 server (versitygw), beside distribution
+                    on the same S3 server; writes shared-results.json and shared-results.md
   --quick           a few minutes: short loads, one round, 5,000 entries instead of 100,000
   --only 1,5        these figures only
   --no-peers        Holdfast alone (no ratios)
@@ -28,7 +32,7 @@ bench/results.md; a shortened or partial one writes them to .cache/bench.
   --cores LIST      the cores that servers and clients share (default 0,1)
 `;
 
-const names: readonly ServerName[] = ["holdfast", "distribution", "nginx"];
+const names = ["holdfast", "distribution", "nginx"] as const satisfies readonly ServerName[];
 
 /** Options from arguments; undefined when help was asked for; throws on what it does not know. */
 export const parseOptions = (args: string[], root: string): Options | undefined => {
@@ -36,6 +40,7 @@ export const parseOptions = (args: string[], root: string): Options | undefined 
     args,
     options: {
       quick: { type: "boolean", default: false },
+      shared: { type: "boolean", default: false },
       only: { type: "string", default: "" },
       "no-peers": { type: "boolean", default: false },
       servers: { type: "string", default: names.join(",") },
@@ -55,6 +60,7 @@ export const parseOptions = (args: string[], root: string): Options | undefined 
   const full = !values.quick && only.length === 0 && wanted.length === names.length;
   return {
     quick: values.quick,
+    shared: values.shared,
     only: only.map(Number),
     servers: names.filter((name) => wanted.includes(name)),
     dir: values.dir,

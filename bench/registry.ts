@@ -1,9 +1,9 @@
-import type { Call, Connection, Reply } from "./client.ts";
+import type { Call, Client, Reply } from "./client.ts";
 
 /** The few things a registry client does, each with its status checked (distribution-spec §push). */
 
 export const expectStatus = async (
-  connection: Connection,
+  connection: Client,
   call: Call,
   status: number,
 ): Promise<Reply> => {
@@ -28,7 +28,7 @@ export const withDigest = (location: string, digest: string): string =>
   `${location}${location.includes("?") ? "&" : "?"}digest=${digest}`;
 
 /** Opens an upload session and returns its path. */
-export const openUpload = async (connection: Connection, repository: string): Promise<string> => {
+export const openUpload = async (connection: Client, repository: string): Promise<string> => {
   const path = `/v2/${repository}/blobs/uploads/`;
   return locationOf(await expectStatus(connection, { method: "POST", path }, 202));
 };
@@ -42,7 +42,7 @@ export interface Blob {
 
 /** POST and one PUT. */
 export const pushBlob = async (
-  connection: Connection,
+  connection: Client,
   repository: string,
   blob: Blob,
 ): Promise<void> => {
@@ -56,7 +56,7 @@ export interface Manifest extends Blob {
 
 /** `reference` is a tag or a digest, with a query if it has one. */
 export const pushManifest = async (
-  connection: Connection,
+  connection: Client,
   repository: string,
   reference: string,
   manifest: Manifest,

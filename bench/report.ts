@@ -1,13 +1,24 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Line, Summary, Target } from "./bench.ts";
+import type { Count, Line, Summary, Target } from "./bench.ts";
 import type { Machine } from "./machine.ts";
 
+/** What a kind of run calls itself. */
+export interface Heading {
+  /** Of its files. */
+  readonly name: string;
+  readonly title: string;
+  /** How it is measured, in sentences. */
+  readonly method: string;
+}
+
 export interface Report {
+  readonly heading: Heading;
   readonly machine: Machine;
   readonly quick: boolean;
   readonly targets: readonly Target[];
   readonly lines: readonly Line[];
+  readonly counts: readonly Count[];
   /** Figures that could not be measured, and why. */
   readonly broken: readonly string[];
 }
@@ -41,7 +52,12 @@ const duration = (seconds: number): string => {
 const millis = (seconds: number | undefined): string =>
   seconds === undefined ? "" : short(seconds * 1000);
 
-const figureRow = (line: Line, server: string, summary: Summary): Row => {
+const storesOf = ({ stores = {} }: Summary): string =>
+  Object.entries(stores)
+    .map(([name, seconds]) => `${name} ${duration(seconds)}`)
+    .join(", ");
+
+const figureRow = (line: Line, server: string, summary: Summary, withStores: boolean): Row => {
   const peer = line.servers.distribution;
   const ratio =
     peer === undefined || server === "distribution" ? "" : short(summary.value / peer.value);
@@ -54,12 +70,34 @@ const figureRow = (line: Line, server: string, summary: Summary): Row => {
     millis(summary.p99),
     summary.cpuSeconds === 0 ? "" : summary.cpuSeconds.toFixed(2),
     summary.cpuSeconds === 0 ? "" : `${duration(summary.cpuPerWork)}/${line.work}`,
+    ...(withStores ? [storesOf(summary)] : []),
     short(summary.peakPss / 1e6),
     short(summary.peakRss / 1e6),
   ];
 };
 
-export const markdown = ({ machine, quick, targets, lines, broken }: Report): string => {
+const countRow = ({ what, server, operations }: Count): Row => {
+  const parts = Object.entries(operations);
+  const total = parts.reduce((sum, [, count]) => sum + count, 0);
+  const round = (count: number): string => String(Math.round(count * 100) / 100);
+  return [what, server, round(total), parts.map(([name, n]) => `${name} ${round(n)}`).join(", ")];
+};
+
+const countTable = (counts: readonly Count[]): string[] =>
+  counts.length === 0
+    ? []
+    : [
+        "",
+        "## S3 requests per image",
+        "",
+        table(["work", "server", "requests", "of which"], counts.map(countRow)),
+      ];
+
+export const markdown = (report: Report): string => {
+  const { heading, machine, quick, targets, lines, counts, broken } = report;
+  const withStores = lines.some(({ servers }) =>
+    Object.values(servers).some(({ stores }) => stores !== undefined),
+  );
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   const targetRows = targets.map(({ figure, what, wanted, measured, ok }) => [
     `${figure}. ${what}`,
@@ -68,7 +106,9 @@ export const markdown = ({ machine, quick, targets, lines, broken }: Report): st
     ok ? "ok" : "missed",
   ]);
   const lineRows = lines.flatMap((line) =>
-    Object.entries(line.servers).map(([server, summary]) => figureRow(line, server, summary)),
+    Object.entries(line.servers).map(([server, summary]) =>
+      figureRow(line, server, summary, withStores),
+    ),
   );
   const head = [
     "figure",
@@ -79,17 +119,18 @@ export const markdown = ({ machine, quick, targets, lines, broken }: Report): st
     "p99 ms",
     "CPU s",
     "CPU per unit",
+    ...(withStores ? ["stores' CPU per unit"] : []),
     "peak PSS MB",
     "peak RSS MB",
   ];
   return [
-    "# Holdfast beside its peers",
+    `# ${heading.title}`,
     quick ? "A shortened run (`--quick`): its figures show that the bench works, no more.\n" : "",
     `- ${machine.date}, commit ${machine.commit}, \`${machine.command}\``,
     `- ${machine.cpu}; servers and clients share the cores ${machine.cores}; ${machine.memoryGb} GB; Linux ${machine.kernel}; ${machine.disk}`,
     `- ${versions.join(", ")}`,
     "",
-    "Servers are loaded one at a time, in alternating rounds, with the same clients and bytes; figures are medians over the rounds, CPU is the server's whole process tree over all rounds, memory its highest sum. fsync is on everywhere.",
+    `Servers are loaded one at a time, in alternating rounds, with the same clients and bytes; figures are medians over the rounds, CPU is the server's whole process tree over all rounds, memory its highest sum. ${heading.method}`,
     "",
     "## Targets",
     "",
@@ -98,14 +139,18 @@ export const markdown = ({ machine, quick, targets, lines, broken }: Report): st
     "## Figures",
     "",
     table(head, lineRows),
+    ...countTable(counts),
     ...(broken.length === 0 ? [] : ["", "## Broken", "", ...broken.map((what) => `- ${what}`)]),
     "",
   ].join("\n");
 };
 
-/** Writes results.json and results.md into a directory. */
+/** Writes the report as JSON and as Markdown into a directory. */
 export const writeReport = (dir: string, report: Report): void => {
   mkdirSync(dir, { recursive: true });
-  writeFileSync(join(dir, "results.json"), `${JSON.stringify(report, undefined, 2)}\n`);
-  writeFileSync(join(dir, "results.md"), markdown(report));
+  writeFileSync(
+    join(dir, `${report.heading.name}.json`),
+    `${JSON.stringify(report, undefined, 2)}\n`,
+  );
+  writeFileSync(join(dir, `${report.heading.name}.md`), markdown(report));
 };

@@ -1,9 +1,11 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { Connection } from "./client.ts";
+import type { Client } from "./client.ts";
+import { Connection, inTurn } from "./client.ts";
 import { output, start, stop } from "./processes.ts";
 
-export type ServerName = "holdfast" | "distribution" | "nginx";
+/** "two nodes": of Holdfast, with one database and one bucket. */
+export type ServerName = "holdfast" | "two nodes" | "distribution" | "nginx" | "versitygw";
 
 export interface Server {
   readonly name: ServerName;
@@ -12,8 +14,17 @@ export interface Server {
   readonly pid: number;
   /** Where it keeps its content; absolute. */
   readonly data: string;
+  /** Its further nodes, where it has any. */
+  readonly more?: readonly Server[];
   stop(): Promise<void>;
 }
+
+/** All nodes of a server, itself the first. */
+export const nodesOf = (server: Server): readonly Server[] => [server, ...(server.more ?? [])];
+
+/** One client of a server; it turns from node to node with every request. */
+export const openClient = async (server: Server): Promise<Client> =>
+  inTurn(await Promise.all(nodesOf(server).map(({ port }) => Connection.open(port))));
 
 export interface Place {
   /** A directory of the server's own; made if missing. */
@@ -34,7 +45,7 @@ const environment = (extra: Record<string, string>): Record<string, string | und
  * A copy of an executable in the server's own directory. PSS divides a page by the processes that
  * map it: run from one file, the bench's own Bun would make Holdfast look smaller than it is.
  */
-const ownCopy = (binary: string, dir: string): string => {
+export const ownCopy = (binary: string, dir: string): string => {
   const copy = join(dir, basename(binary));
   if (!existsSync(copy)) copyFileSync(binary, copy);
   return copy;
@@ -58,7 +69,7 @@ const requireFree = async (port: number): Promise<void> => {
   throw new Error(`port ${port} is in use: name the first of some free ports with --port`);
 };
 
-const launch = async (options: Launch): Promise<Server> => {
+export const launch = async (options: Launch): Promise<Server> => {
   const { name, version, port, dir, data } = options;
   await requireFree(port);
   const log = join(dir, "log");
@@ -92,8 +103,12 @@ const version = (): string => {
   return parsed.version;
 };
 
-/** Its defaults, but for what keeps it to this machine: the log goes to a file. */
-export const startHoldfast = async (place: Place, workers: number): Promise<Server> => {
+/** Its defaults, but for what keeps it to this machine: the log goes to a file. `env` leads it to other stores. */
+export const startHoldfast = async (
+  place: Place,
+  workers: number,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Server> => {
   const data = join(place.dir, "data");
   mkdirSync(place.dir, { recursive: true });
   const listen = `127.0.0.1:${place.port}`;
@@ -104,35 +119,36 @@ export const startHoldfast = async (place: Place, workers: number): Promise<Serv
     version: version(),
     data,
     command: [ownCopy(process.execPath, place.dir), holdfastMain, "serve", ...flags],
-    env: { HOLDFAST_METRICS_LISTEN: `127.0.0.1:${place.port + 1}` },
+    env: { HOLDFAST_METRICS_LISTEN: `127.0.0.1:${place.port + 1}`, ...env },
     ready: "/v2/",
   });
 };
 
-/** $HOLDFAST_TOOLS/registry, else what scripts/setup.sh has built. */
-const distributionBinary = (): string => {
+/** A program of $HOLDFAST_TOOLS, else one that scripts/setup.sh has built. */
+export const toolBinary = (program: string, name: string): string => {
   const folders = [process.env["HOLDFAST_TOOLS"], join(root, ".cache/tools/bin")];
   const found = folders
-    .map((folder) => (folder === undefined ? "" : join(folder, "registry")))
+    .map((folder) => (folder === undefined ? "" : join(folder, program)))
     .find((path) => path !== "" && existsSync(path));
   if (found === undefined)
     throw new Error(
-      "distribution 3.1.1 is missing: run scripts/setup.sh, or name its folder in HOLDFAST_TOOLS, or use --no-peers",
+      `${name} is missing: run scripts/setup.sh, or name its folder in HOLDFAST_TOOLS, or use --no-peers`,
     );
   return found;
 };
 
-export const startDistribution = async (place: Place): Promise<Server> => {
+/** `storage` is its driver's part of the configuration; default: files in a folder of its own. */
+export const startDistribution = async (place: Place, storage?: string): Promise<Server> => {
   const data = join(place.dir, "data");
   mkdirSync(data, { recursive: true });
-  const binary = ownCopy(distributionBinary(), place.dir);
+  const binary = ownCopy(toolBinary("registry", "distribution 3.1.1"), place.dir);
   const config = join(place.dir, "config.yml");
   writeFileSync(
     config,
     `version: 0.1
 log: { level: error, accesslog: { disabled: true } }
 storage:
-  filesystem: { rootdirectory: ${data} }
+  ${storage ?? `filesystem: { rootdirectory: ${data} }`}
   cache: { blobdescriptor: inmemory }
   delete: { enabled: true }
 http: { addr: "127.0.0.1:${place.port}", secret: bench }

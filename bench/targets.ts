@@ -1,4 +1,5 @@
 import type { Line, Summary, Target } from "./bench.ts";
+import type { ServerName } from "./servers.ts";
 
 export type Bound = { readonly atLeast: number } | { readonly atMost: number };
 
@@ -20,12 +21,13 @@ export const target = (
   return [{ figure, what, wanted, measured: `${value.toFixed(digits)} ${unit}`, ok }];
 };
 
-/** Holdfast's number divided by distribution's. */
+/** Holdfast's number divided by distribution's; `name` for Holdfast in another form. */
 export const ratio = (
   line: Line,
   of: (summary: Summary) => number | undefined = ({ value }) => value,
+  name: ServerName = "holdfast",
 ): number | undefined => {
-  const { holdfast, distribution } = line.servers;
+  const { [name]: holdfast, distribution } = line.servers;
   if (holdfast === undefined || distribution === undefined) return undefined;
   const [ours, theirs] = [of(holdfast), of(distribution)];
   return ours === undefined || theirs === undefined ? undefined : ours / theirs;

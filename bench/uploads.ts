@@ -1,4 +1,4 @@
-import type { Connection } from "./client.ts";
+import type { Client } from "./client.ts";
 import type { Source } from "./payload.ts";
 import { expectStatus, locationOf, openUpload, withDigest } from "./registry.ts";
 import type { Server } from "./servers.ts";
@@ -26,7 +26,7 @@ const send = async (
 /** POST, PUT with the whole body. */
 export const pushByPut = async (
   server: Server,
-  connection: Connection,
+  connection: Client,
   repository: string,
   source: Source,
 ): Promise<void> => {
@@ -37,7 +37,7 @@ export const pushByPut = async (
 /** POST, PATCH with the whole body, empty PUT: what docker does. */
 export const pushByPatch = async (
   server: Server,
-  connection: Connection,
+  connection: Client,
   repository: string,
   source: Source,
 ): Promise<void> => {
@@ -53,7 +53,7 @@ export const pushByPatch = async (
 
 /** Throws unless the server holds the blob with its full length. */
 export const expectBlob = async (
-  connection: Connection,
+  connection: Client,
   repository: string,
   source: Source,
 ): Promise<void> => {

@@ -2,6 +2,8 @@ import { join } from "node:path";
 import type { Reading } from "./bench.ts";
 import { output } from "./processes.ts";
 import type { Server } from "./servers.ts";
+import { nodesOf } from "./servers.ts";
+import { median } from "./statistics.ts";
 
 export interface Load {
   /** Path and query; with `varying`, the beginning that each line of that file completes. */
@@ -20,8 +22,22 @@ interface Counted {
   readonly p99: number;
 }
 
-/** Loads a server with wrk (one of its threads cannot keep two fast workers busy); throws when a single request fails. */
+/** Loads a server with wrk, all its nodes at once with an equal share; throws when a single request fails. */
 export const wrk = async (server: Server, load: Load): Promise<Reading> => {
+  const nodes = nodesOf(server);
+  const share = { ...load, connections: load.connections / nodes.length };
+  const readings = await Promise.all(nodes.map(async (node) => wrkNode(node, share)));
+  const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+  return {
+    value: sum(readings.map(({ value }) => value)),
+    work: sum(readings.map(({ work }) => work)),
+    p50: median(readings.map(({ p50 }) => p50)),
+    p99: Math.max(...readings.map(({ p99 }) => p99)),
+  };
+};
+
+/** One of wrk's threads cannot keep two fast workers busy. */
+const wrkNode = async (server: Server, load: Load): Promise<Required<Reading>> => {
   const url = `http://127.0.0.1:${server.port}${load.varying === undefined ? load.path : "/"}`;
   const script = join(import.meta.dir, "wrk.lua");
   const lines = await output([

@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Bench, Figure, Line, Result, Target } from "../bench.ts";
+import { registries } from "../bench.ts";
 import { Connection } from "../client.ts";
 import { fillTags } from "../fill.ts";
 import type { Usage } from "../measure.ts";
@@ -100,11 +101,11 @@ const lists = async (bench: Bench): Promise<Result> => {
 };
 
 /** The servers under test: their peaks over all figures that ran before this one. */
-const peaks = (bench: Bench): Result => {
+export const peaks = (bench: Bench): Result => {
   const lines: Line[] = [];
-  for (const server of [bench.holdfast, bench.distribution]) {
-    const peak = server && bench.peaks.get(server.name);
-    if (server && peak)
+  for (const server of registries(bench)) {
+    const peak = bench.peaks.get(server.name);
+    if (peak)
       lines.push(
         line(`peak through the bench, ${server.name}`, server, {
           cpuSeconds: 0,

@@ -3,6 +3,7 @@ import { systemClock } from "../base/clock.ts";
 import { metaKeeper } from "../blobs/s3/storj/index.ts";
 import type { Stores } from "../config/config.ts";
 import { journaled, startRecorder } from "../journal/index.ts";
+import { waitUntilFresh } from "../meta/fresh.ts";
 import { Presence } from "../meta/presence.ts";
 import { joinInstallation } from "../registry/installation.ts";
 import { bucketName, openBlobs, openObjects, reachBucket } from "./bucket.ts";
@@ -20,6 +21,7 @@ export function openSharedStores(
     await using held = new AsyncDisposableStack();
     const { store: engine, forget } = await openDatabase(stores.database);
     held.defer(() => engine.close());
+    await waitUntilFresh(engine);
     const names = {
       database: databaseName(stores.database),
       bucket: bucketName(stores.bucket),

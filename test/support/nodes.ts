@@ -1,4 +1,5 @@
 /** Several real nodes of one installation: started, ended and replaced as in operation. */
+import { signal } from "./processes.ts";
 import { newPlace, type DatabaseKind } from "./shared-place.ts";
 import { startServer, type ServerOptions, type TestServer } from "./server.ts";
 import { startBalancer, type Balancer } from "./balancer.ts";
@@ -43,6 +44,8 @@ export async function startNodes(options: NodesOptions): Promise<Nodes> {
       remove(node);
     },
     async kill(node) {
+      // A machine dies as a whole: no worker outlives its parent by the milliseconds that it takes to notice.
+      for (const pid of [node.pid, ...node.workers()]) signal(pid, "SIGKILL");
       await node.kill();
       remove(node);
     },
