@@ -8,19 +8,26 @@ const CHECK_MS = 2000;
 const PATIENCE_MS = 5000;
 
 export class ReadinessWatch {
-  readonly #stores: { readonly meta: MetaStore; readonly bytes: BytesCheck };
+  readonly #checks: readonly Check[];
   readonly #timer: ReturnType<typeof setInterval>;
-  #reasons: readonly string[] = ["the stores have not been checked yet"];
-  #checking = false;
   #leaving = false;
 
-  constructor(stores: { readonly meta: MetaStore; readonly bytes: BytesCheck }) {
-    this.#stores = stores;
+  constructor({ meta, bytes }: { readonly meta: MetaStore; readonly bytes: BytesCheck }) {
+    this.#checks = [
+      new Check("the metadata store", async () => {
+        // An empty commit writes nothing, but goes the whole way to the writer and back.
+        await meta.commit({});
+        return undefined;
+      }),
+      new Check(bytes.name, () => bytes.ask()),
+    ];
     this.#timer = setInterval(() => void this.check(), CHECK_MS);
   }
 
   now(): Readiness {
-    const reasons = this.#leaving ? ["the server is shutting down"] : this.#reasons;
+    const reasons = this.#leaving
+      ? ["the server is shutting down"]
+      : this.#checks.map(({ reason }) => reason).filter((text) => text !== undefined);
     return { ready: reasons.length === 0, reasons };
   }
 
@@ -31,19 +38,7 @@ export class ReadinessWatch {
 
   /** Asks the stores. Never throws: what they say is a reason. */
   async check(): Promise<void> {
-    if (this.#checking) return;
-    this.#checking = true;
-    const { meta, bytes } = this.#stores;
-    const reasons = await Promise.all([
-      // An empty commit writes nothing, but goes the whole way to the writer and back.
-      reason("the metadata store", async () => {
-        await meta.commit({});
-        return undefined;
-      }),
-      reason(bytes.name, () => bytes.ask()),
-    ]);
-    this.#reasons = reasons.filter((text) => text !== undefined);
-    this.#checking = false;
+    await Promise.all(this.#checks.map((check) => check.run()));
   }
 
   [Symbol.dispose](): void {
@@ -51,7 +46,32 @@ export class ReadinessWatch {
   }
 }
 
-async function reason(
+/** One store's answer: none waits for another's. */
+class Check {
+  readonly #what: string;
+  readonly #ask: () => Promise<string | undefined>;
+  #asking = false;
+  #reason: string | undefined;
+
+  constructor(what: string, ask: () => Promise<string | undefined>) {
+    this.#what = what;
+    this.#ask = ask;
+    this.#reason = `${what} has not been checked yet`;
+  }
+
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
+  async run(): Promise<void> {
+    if (this.#asking) return;
+    this.#asking = true;
+    this.#reason = await answerOf(this.#what, this.#ask);
+    this.#asking = false;
+  }
+}
+
+async function answerOf(
   what: string,
   ask: () => Promise<string | undefined>,
 ): Promise<string | undefined> {
