@@ -4,6 +4,8 @@
 # cannot install it names, with the command that would, and the suites skip it. With CI=true a
 # missing tool is an error.
 #
+#   servers          as its argument: only what servers the suites start, which is quick; the rest
+#                    can be built beside the first of them
 #   HOLDFAST_TOOLS   where built tools go (default: .cache/tools in the checkout); an absolute path
 set -uo pipefail
 
@@ -26,8 +28,12 @@ exec 9>"$TOOLS/.lock"
 if command -v flock >/dev/null; then flock 9; fi
 
 install_debian
-build_go_tools
-fetch_oras
+if [[ ${1:-} == servers ]]; then
+  build_go_tools versitygw
+else
+  build_go_tools
+  fetch_oras
+fi
 
 if ((${#missing[@]} > 0)); then
   [[ ${CI:-} == true ]] && { say "CI needs all of them"; exit 1; }

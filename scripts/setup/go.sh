@@ -9,11 +9,12 @@ go_tools=(
 )
 
 # One after another: each build uses every core by itself. The stamp holds module and version, so
-# a new version here is built and an old one is not built again.
+# a new version here is built and an old one is not built again. With an argument: only that one.
 build_go_tools() {
   local entry name module began
   for entry in "${go_tools[@]}"; do
     name=${entry%%=*} module=${entry#*=}
+    [[ -z ${1:-} || $1 == "$name" ]] || continue
     [[ -x $TOOLS/bin/$name && $(cat "$TOOLS/stamps/$name" 2>/dev/null) == "$module" ]] && continue
     if ! command -v go >/dev/null; then
       lacking "$name" "install Go 1.26 or newer, then run scripts/setup.sh"
