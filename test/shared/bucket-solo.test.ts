@@ -36,7 +36,7 @@ describeWith(["versitygw"], "solo on a bucket:", () => {
     const { env } = await newBucketPlace();
     await withData(async (data) => {
       const acknowledged: { path: string; digest: string }[] = [];
-      for (let life = 1; life <= 2; life++) {
+      for (let life = 1; life <= 3; life++) {
         const wipe = life === 2;
         const node = await startServer({ workers: 2, env, data, patience: 60_000 });
         for (const { path, digest } of acknowledged)
