@@ -1,5 +1,6 @@
 /** Taking over what distribution left while the server runs: start, progress in the log, what stands in the way. */
 import { describe, type Logger } from "../base/log.ts";
+import { waited } from "../base/waited.ts";
 import type { AdoptionProgress, Adopter } from "../registry/adopt.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { ForeignPlace } from "./foreign-place.ts";
@@ -152,16 +153,4 @@ class Reporter {
       ...(left === undefined ? {} : { secondsLeft: Math.round(left / 1000) }),
     });
   }
-}
-
-function waited(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-  });
 }

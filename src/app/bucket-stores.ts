@@ -6,8 +6,8 @@ import type { ObjectStore } from "../blobs/objects.ts";
 import { fileKeeper } from "../blobs/s3/storj/index.ts";
 import type { BucketConfig, Config } from "../config/config.ts";
 import { JournalAhead, journaled, startRecorder } from "../journal/index.ts";
+import { delegate } from "../meta/delegate.ts";
 import type { MetaStore } from "../meta/port.ts";
-import { Presence } from "../meta/presence.ts";
 import { bucketInstallation, joinInstallation } from "../registry/installation.ts";
 import { bucketName, openBlobs, openObjects, reachBucket } from "./bucket.ts";
 import { BucketOwner } from "./bucket-owner.ts";
@@ -67,16 +67,12 @@ export function openBucketStores(
     held.defer(() => recorder.close());
     rememberRun(config, run);
     const meta = owned(journaled(writer, recorder), owner);
-    const presence = held.use(await Presence.begin({ meta, run }));
+    const { blobs, presence } = await openBlobs(held, bucket, { meta, run });
     if (before !== undefined) await presence.buried(before.run);
-    const blobs = held.adopt(
-      await openBlobs(bucket, { meta, run, isAlive: (other) => presence.isAlive(other) }),
-      (open) => open.close(),
-    );
     const all = held.move();
     return {
       meta,
-      committer: { commit: (commit) => meta.commit(commit), revisions: writer },
+      revisions: writer,
       blobs,
       objects,
       recorder,
@@ -90,18 +86,13 @@ export function openBucketStores(
 
 /** What was committed counts only if the bucket was still ours when the journal had it. */
 function owned(store: MetaStore, owner: BucketOwner): MetaStore {
-  return {
-    operationsMax: store.operationsMax,
-    get: (keys) => store.get(keys),
-    scan: (options) => store.scan(options),
-    watch: (options) => store.watch(options),
-    close: () => store.close(),
+  return delegate(store, {
     async commit(commit) {
       const result = await store.commit(commit);
       owner.requireOwned();
       return result;
     },
-  };
+  });
 }
 
 /** Replaces whatever the disk says by what the journal says. */

@@ -9,12 +9,13 @@ import {
   probeS3,
   S3Failure,
   STORJ_FIELDS,
-  type MetaNotesOptions,
   type S3Capabilities,
   type S3Options,
 } from "../blobs/s3/index.ts";
 import { storjCredentials, type CredentialKeeper } from "../blobs/s3/storj/index.ts";
 import type { Logger } from "../base/log.ts";
+import type { MetaStore } from "../meta/port.ts";
+import { Presence } from "../meta/presence.ts";
 import type { BucketConfig, S3Credentials } from "../config/config.ts";
 
 /** Can be sent to another process. */
@@ -75,15 +76,19 @@ export function openObjects({ options, capabilities }: BucketAccess): ObjectStor
   return openS3Objects({ ...options, ifNoneMatch: capabilities.ifNoneMatch === "honoured" });
 }
 
-export function openBlobs(
+/** Both are closed with `held`. From then on the other processes know this one to live, and may wait for its uploads. */
+export async function openBlobs(
+  held: AsyncDisposableStack,
   { options, capabilities }: BucketAccess,
-  notes: MetaNotesOptions,
-): Promise<BlobStore> {
-  return openS3Store({
-    ...options,
-    notes: openMetaNotes(notes),
-    listsMultiparts: capabilities.listsMultiparts,
-  });
+  process: { readonly meta: MetaStore; readonly run: string },
+): Promise<{ readonly blobs: BlobStore; readonly presence: Presence }> {
+  const presence = held.use(await Presence.begin(process));
+  const notes = openMetaNotes({ ...process, isAlive: (other) => presence.isAlive(other) });
+  const { listsMultiparts } = capabilities;
+  const blobs = held.adopt(await openS3Store({ ...options, notes, listsMultiparts }), (open) =>
+    open.close(),
+  );
+  return { blobs, presence };
 }
 
 /** `rejected`: the id of a kept key pair that the gateway does not know. */

@@ -34,7 +34,7 @@ export function openFileStores({ config, log, run }: NodeOptions): Promise<NodeS
     const all = held.move();
     return {
       meta,
-      committer: { commit: (commit) => meta.commit(commit), revisions: writer },
+      revisions: writer,
       blobs,
       objects,
       recorder,

@@ -1,5 +1,6 @@
 /** Work that recurs in the background, once for the whole installation: it runs in the parent. */
 import { describe, type Logger } from "../base/log.ts";
+import { waited } from "../base/waited.ts";
 
 export interface Job {
   readonly name: string;
@@ -30,20 +31,4 @@ async function repeat(job: Job, log: Logger, signal: AbortSignal): Promise<void>
         log.error("a background job failed", { job: job.name, error: describe(error) });
     }
   } while (await waited(job.everyMs, signal));
-}
-
-/** False when the signal came first. */
-function waited(ms: number, signal: AbortSignal): Promise<boolean> {
-  if (signal.aborted) return Promise.resolve(false);
-  return new Promise((resolve) => {
-    const stop = (): void => {
-      clearTimeout(timer);
-      resolve(false);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
-      resolve(true);
-    }, ms);
-    signal.addEventListener("abort", stop, { once: true });
-  });
 }

@@ -13,8 +13,8 @@ import type { ForeignPlace } from "./foreign-place.ts";
 export interface NodeStores extends AsyncDisposable {
   /** Commits are answered once the journal allows it. */
   readonly meta: MetaStore;
-  /** The same for the workers, by the node's socket. */
-  readonly committer: Committer;
+  /** For workers that cannot hear of the store's revisions otherwise. */
+  readonly revisions: Committer["revisions"];
   readonly blobs: BlobStore;
   /** Where the journal is. */
   readonly objects: ObjectStore;

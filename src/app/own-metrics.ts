@@ -52,7 +52,7 @@ export function collector(sources: Sources): () => Promise<string> {
     .counter("holdfast_journal_segments_total", "Segments of the journal written by this node.")
     .with();
 
-  const { revisions } = stores.committer;
+  const { revisions } = stores;
   let revision = revisions?.revision ?? 0;
   let restarted = 0;
   let written = 0;

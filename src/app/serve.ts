@@ -70,7 +70,10 @@ async function run(
   const run = randomHex(8);
   const stores = held.use(await openNodeStores({ config, log, run, lost: failed.resolve }));
   const { meta, blobs } = stores;
-  const socket = await serveCommits(stores.committer, committerSocketPath(config));
+  const socket = await serveCommits(
+    { commit: (commit) => meta.commit(commit), revisions: stores.revisions },
+    committerSocketPath(config),
+  );
   held.defer(() => socket.close());
   const registry = await createRegistry({
     meta,

@@ -4,7 +4,6 @@ import { metaKeeper } from "../blobs/s3/storj/index.ts";
 import type { Stores } from "../config/config.ts";
 import { journaled, startRecorder } from "../journal/index.ts";
 import { waitUntilFresh } from "../meta/fresh.ts";
-import { Presence } from "../meta/presence.ts";
 import { joinInstallation } from "../registry/installation.ts";
 import { bucketName, openBlobs, openObjects, reachBucket } from "./bucket.ts";
 import { databaseName, openDatabase } from "./database.ts";
@@ -41,15 +40,11 @@ export function openSharedStores(
     });
     held.defer(() => recorder.close());
     const meta = journaled(engine, recorder);
-    const presence = held.use(await Presence.begin({ meta, run }));
-    const blobs = held.adopt(
-      await openBlobs(bucket, { meta, run, isAlive: (other) => presence.isAlive(other) }),
-      (open) => open.close(),
-    );
+    const { blobs, presence } = await openBlobs(held, bucket, { meta, run });
     const all = held.move();
     return {
       meta,
-      committer: { commit: (commit) => meta.commit(commit) },
+      revisions: undefined,
       blobs,
       objects,
       recorder,

@@ -5,10 +5,9 @@ import type { ForeignLayout } from "../blobs/foreign.ts";
 import type { BlobStore } from "../blobs/port.ts";
 import type { Config, Stores } from "../config/config.ts";
 import { mayBeShownStale } from "../meta/keys.ts";
-import { LastKnown } from "../meta/last-known.ts";
+import { lastKnown } from "../meta/last-known.ts";
 import { openLinked } from "../meta/link/linked.ts";
 import type { MetaStore } from "../meta/port.ts";
-import { Presence } from "../meta/presence.ts";
 import { connectClient } from "../meta/sqlite/client.ts";
 import { bucketName, openBlobs, openObjects, type BucketAccess } from "./bucket.ts";
 import { bucketCheck, type BytesCheck, filesCheck } from "./bytes-check.ts";
@@ -42,14 +41,12 @@ export async function openWorkerStores(options: WorkerStoresOptions): Promise<Wo
   let blobs: BlobStore;
   let bytes: BytesCheck;
   if (bucket === undefined || config.stores.kind === "files") {
-    blobs = await openFileStore({ directory: config.data });
+    blobs = held.adopt(await openFileStore({ directory: config.data }), (open) => open.close());
     bytes = filesCheck(blobs);
   } else {
-    const presence = held.use(await Presence.begin({ meta, run }));
-    blobs = await openBlobs(bucket, { meta, run, isAlive: (other) => presence.isAlive(other) });
+    ({ blobs } = await openBlobs(held, bucket, { meta, run }));
     bytes = bucketCheck(openObjects(bucket), bucketName(config.stores.bucket));
   }
-  held.adopt(blobs, (open) => open.close());
   const all = held.move();
   return {
     meta,
@@ -68,5 +65,5 @@ async function openMeta(
     return connectClient({ path: metadataPath(config), socket: committer, onLost });
   }
   const { store: engine } = await openDatabase(stores.database);
-  return new LastKnown(await openLinked({ engine, socket: committer, onLost }), mayBeShownStale);
+  return lastKnown(await openLinked({ engine, socket: committer, onLost }), mayBeShownStale);
 }

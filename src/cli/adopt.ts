@@ -5,6 +5,7 @@ import type { FinishEvent } from "../registry/adopt-finish.ts";
 import type { AdoptionStatus } from "../registry/adopt-records.ts";
 import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
 import { openProgress } from "./progress.ts";
+import { say } from "./run.ts";
 
 const help = `
 \`holdfast serve\` on the data directory or the bucket of distribution (docker-registry) takes over what is there,
@@ -66,10 +67,6 @@ export function adoptCommand(): Command {
     }
     process.exit(code);
   });
-}
-
-function say(line: string): void {
-  writeSync(1, `${line}\n`);
 }
 
 function showStatus(status: AdoptionStatus | undefined, data: string): number {

@@ -1,8 +1,9 @@
-import { writeSync } from "node:fs";
 import { Command, Option } from "commander";
 import { parseDuration } from "../config/duration.ts";
 import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
+import type { Rebuilt } from "../app/rebuild.ts";
 import { openProgress } from "./progress.ts";
+import { runOnStores, say } from "./run.ts";
 
 const help = `
 Everything that metadata says (repositories, tags and their history, manifests, referrers, mounts) is also in the
@@ -47,47 +48,32 @@ export function rebuildCommand(): Command {
       );
     }
     const { config } = configFromFlags(options, process.env);
-    const [{ rebuild }, { StartError }, { openLog }] = await Promise.all([
-      import("../app/rebuild.ts"),
-      import("../app/start-error.ts"),
-      import("../app/log.ts"),
-    ]);
-    const ending = new AbortController();
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => ending.abort());
-    const progress = openProgress();
-    const log = openLog({ ...config, log: { ...config.log, level: "warn" } }, "rebuild");
-    let code = 0;
-    try {
-      const { entries, reached, torn, kept } = await rebuild({
-        config,
-        at,
-        log,
-        signal: ending.signal,
-        progress: ({ done, total, entries: found, commits }) =>
-          progress.show(done, total, `${found} records and ${commits} commits read`),
-      });
-      progress.end();
+    const { rebuild } = await import("../app/rebuild.ts");
+    await runOnStores("rebuild", config, async (log, signal) => {
+      const progress = openProgress();
+      let rebuilt: Rebuilt;
+      try {
+        rebuilt = await rebuild({
+          config,
+          at,
+          log,
+          signal,
+          progress: ({ done, total, entries, commits }) =>
+            progress.show(done, total, `${entries} records and ${commits} commits read`),
+        });
+      } finally {
+        progress.end();
+      }
+      const { entries, reached, torn, kept } = rebuilt;
       say(`Done: ${entries} records, as of ${new Date(reached).toISOString()}.`);
       for (const name of torn) say(`The end of the journal was damaged: ${name}.`);
       if (kept !== undefined) say(`What was there before is in ${kept}.`);
-    } catch (error) {
-      progress.end();
-      code = 1;
-      if (ending.signal.aborted) say("Not done: it was interrupted; run it again.");
-      else if (error instanceof StartError) writeSync(2, `holdfast: ${error.message}\n`);
-      else throw error;
-    } finally {
-      await log.flush();
-    }
-    process.exit(code);
+      return 0;
+    });
   });
 }
 
 function parseTime(text: string): number {
   const ago = parseDuration(text);
   return "value" in ago ? Date.now() - ago.value : Date.parse(text);
-}
-
-function say(line: string): void {
-  writeSync(1, `${line}\n`);
 }

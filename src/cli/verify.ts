@@ -2,6 +2,7 @@ import { writeSync } from "node:fs";
 import { Command } from "commander";
 import type { Drift, DriftPhase } from "../registry/drift.ts";
 import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
+import { runOnStores, say } from "./run.ts";
 
 const help = `
 Looks at every blob record, at every right to show a blob, and at everything stored, and names what disagrees:
@@ -38,19 +39,11 @@ export function verifyCommand(): Command {
   return addConfigFlags(command, ["data"]).action(async (all: VerifyFlags) => {
     const { repair = false, ...options } = all;
     const { config } = configFromFlags(options, process.env);
-    const [{ verify }, { StartError }, { openLog }] = await Promise.all([
-      import("../app/verify.ts"),
-      import("../app/start-error.ts"),
-      import("../app/log.ts"),
-    ]);
-    const ending = new AbortController();
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => ending.abort());
-    const log = openLog({ ...config, log: { ...config.log, level: "warn" } }, "verify");
-    const found = { mended: 0, open: 0 };
-    let shown = performance.now();
-    let code = 1;
-    try {
-      for await (const event of verify(config, log, { repair, signal: ending.signal })) {
+    const { verify } = await import("../app/verify.ts");
+    await runOnStores("verify", config, async (log, signal) => {
+      const found = { mended: 0, open: 0 };
+      let shown = performance.now();
+      for await (const event of verify(config, log, { repair, signal })) {
         if (event.type === "drift") {
           say(describe(event.drift));
           found[event.drift.mended === undefined ? "open" : "mended"]++;
@@ -65,15 +58,8 @@ export function verifyCommand(): Command {
         }
       }
       say(summary(found));
-      code = found.open === 0 ? 0 : 1;
-    } catch (error) {
-      if (ending.signal.aborted) say("Not done: it was interrupted; run it again.");
-      else if (error instanceof StartError) writeSync(2, `holdfast: ${error.message}\n`);
-      else throw error;
-    } finally {
-      await log.flush();
-    }
-    process.exit(code);
+      return found.open === 0 ? 0 : 1;
+    });
   });
 }
 
@@ -92,8 +78,4 @@ function summary({ mended, open }: { readonly mended: number; readonly open: num
   if (open === 0) return `${mended} disagreements, all mended.`;
   const rest = mended === 0 ? "" : `${mended} mended; `;
   return `${rest}${open} disagreements left${mended === 0 ? "; --repair mends what can be mended" : ""}.`;
-}
-
-function say(line: string): void {
-  writeSync(1, `${line}\n`);
 }

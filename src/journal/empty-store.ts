@@ -2,7 +2,7 @@
 import { requireFresh } from "../meta/fresh.ts";
 import { isJournaled, keys } from "../meta/keys.ts";
 import { type MetaStore, type Revision, StoreUnavailable } from "../meta/port.ts";
-import { pagesOf } from "./pages.ts";
+import { pages } from "../meta/pages.ts";
 
 /** Opens the store as it is or, an empty one, so that every later revision is greater than `above`. */
 export type OpenStore = (above?: Revision) => Promise<MetaStore>;
@@ -34,7 +34,7 @@ export async function openEmpty(open: OpenStore, highest: Revision): Promise<Met
 
 /** Whether there is anything that a journal keeps: a start that was refused may have left credentials. */
 async function holdsFacts(store: MetaStore): Promise<boolean> {
-  for await (const page of pagesOf(store, { keysOnly: true }))
+  for await (const page of pages(store, "", { keysOnly: true }))
     if (requireFresh(page).entries.some(({ key }) => isJournaled(key))) return true;
   return false;
 }
@@ -48,7 +48,7 @@ export async function isRestoring(store: MetaStore): Promise<boolean> {
 /** Deletes every key but the mark that the store is being filled. */
 export async function empty(store: MetaStore): Promise<void> {
   const most = Math.min(store.operationsMax, 1000);
-  for await (const { entries } of pagesOf(store, { keysOnly: true })) {
+  for await (const { entries } of pages(store, "", { keysOnly: true })) {
     const doomed = entries.map(({ key }) => key).filter((key) => key !== keys.restoring);
     for (let at = 0; at < doomed.length; at += most)
       await store.commit({ delete: doomed.slice(at, at + most) });

@@ -1,16 +1,12 @@
 /** The store as those see it who commit: a commit is answered when the journal has it. */
+import { delegate } from "../meta/delegate.ts";
 import { isJournaled } from "../meta/keys.ts";
 import type { Commit, MetaStore } from "../meta/port.ts";
 import type { Recorder } from "./recorder.ts";
 
 /** `close` closes the store only. */
 export function journaled(store: MetaStore, recorder: Recorder): MetaStore {
-  return {
-    operationsMax: store.operationsMax,
-    get: (keys) => store.get(keys),
-    scan: (options) => store.scan(options),
-    watch: (options) => store.watch(options),
-    close: () => store.close(),
+  return delegate(store, {
     async commit(commit) {
       if (!concernsJournal(commit)) return store.commit(commit);
       recorder.requireRecording();
@@ -22,7 +18,7 @@ export function journaled(store: MetaStore, recorder: Recorder): MetaStore {
       await recorder.covers(Math.max(result.revision, known));
       return result;
     },
-  };
+  });
 }
 
 /** One that only asks is answered by what others have written, which must be as durable as what it writes itself. */

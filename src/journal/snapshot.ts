@@ -10,7 +10,7 @@ import { isJournaled } from "../meta/keys.ts";
 import { type MetaStore, type Revision, StoreUnavailable } from "../meta/port.ts";
 import { isRestoring } from "./empty-store.ts";
 import { partsFolder, snapshotName } from "./names.ts";
-import { pagesOf } from "./pages.ts";
+import { pages } from "../meta/pages.ts";
 import { seal, sha256, unseal } from "./sealed.ts";
 import { FORMAT, requireFormat } from "./segment.ts";
 
@@ -69,7 +69,7 @@ export async function writeSnapshot(options: SnapshotOptions): Promise<Manifest>
     characters = 0;
   };
   let through = from;
-  for await (const page of pagesOf(store)) {
+  for await (const page of pages(store, "")) {
     signal?.throwIfAborted();
     requireFresh(page);
     for (const { key, value } of page.entries) {

@@ -94,7 +94,12 @@ const BY_DIGEST = new Set(["repo", "manifest", "blob", "link"]);
 
 /** Whether a pull by digest rests upon this key: what it says seldom changes, and never to another content. */
 export function mayBeShownStale(key: string): boolean {
-  return BY_DIGEST.has(key.slice(0, key.indexOf("!")));
+  return BY_DIGEST.has(firstPart(key));
+}
+
+/** The part of a key before its first `!`: what kind of fact it is. */
+function firstPart(key: string): string {
+  return key.slice(0, key.indexOf("!"));
 }
 
 /** The part of a key after its last `!`. */
@@ -115,5 +120,5 @@ const UNJOURNALED = new Set([
 
 /** Whether the journal keeps what this key says, so that a rebuilt store has it. */
 export function isJournaled(key: string): boolean {
-  return !UNJOURNALED.has(key.slice(0, key.indexOf("!")));
+  return !UNJOURNALED.has(firstPart(key));
 }

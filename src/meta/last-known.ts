@@ -3,16 +3,12 @@
  * stale. Mutable facts are never kept.
  */
 import { Lru } from "../base/lru.ts";
+import { delegate } from "./delegate.ts";
 import {
-  type Change,
-  type Commit,
-  type CommitResult,
   type Entry,
   type GetResult,
   type MetaStore,
   type Revision,
-  type ScanOptions,
-  type ScanResult,
   StoreUnavailable,
 } from "./port.ts";
 
@@ -28,20 +24,21 @@ interface Sighting {
   readonly revision: Revision;
 }
 
-export class LastKnown implements MetaStore {
+/** `keeps` says which keys may be shown stale. */
+export function lastKnown(store: MetaStore, keeps: (key: string) => boolean): MetaStore {
+  const memory = new LastKnown(store, keeps);
+  return delegate(store, { get: (keys) => memory.get(keys) });
+}
+
+class LastKnown {
   readonly #store: MetaStore;
   readonly #keeps: (key: string) => boolean;
   readonly #kept = new Lru<Sighting>(KEPT_BYTES);
   #downUntil = 0;
 
-  /** `keeps` says which keys may be shown stale. */
   constructor(store: MetaStore, keeps: (key: string) => boolean) {
     this.#store = store;
     this.#keeps = keeps;
-  }
-
-  get operationsMax(): number {
-    return this.#store.operationsMax;
   }
 
   async get(keys: readonly string[]): Promise<GetResult> {
@@ -61,22 +58,6 @@ export class LastKnown implements MetaStore {
       if (known === undefined) throw error;
       return known;
     }
-  }
-
-  scan(options: ScanOptions): Promise<ScanResult> {
-    return this.#store.scan(options);
-  }
-
-  commit(commit: Commit): Promise<CommitResult> {
-    return this.#store.commit(commit);
-  }
-
-  watch(options: Parameters<MetaStore["watch"]>[0]): AsyncIterable<Change> {
-    return this.#store.watch(options);
-  }
-
-  close(): Promise<void> {
-    return this.#store.close();
   }
 
   #keep(keys: readonly string[], { entries, revision, stale }: GetResult): void {

@@ -15,7 +15,7 @@ import { OciError } from "../oci/errors.ts";
 import { parseTag, type RepositoryName, type Tag } from "../oci/name.ts";
 import type { Reference } from "../oci/route.ts";
 import { commitPlan, expectation, type Caller, type Context } from "./context.ts";
-import { pages } from "./pages.ts";
+import { pages } from "../meta/pages.ts";
 import { blobUnknown, manifestUnknown } from "./pull.ts";
 import { isLive, nameUnknown } from "./repository.ts";
 

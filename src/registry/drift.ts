@@ -5,7 +5,7 @@ import { keys, lastPart } from "../meta/keys.ts";
 import { parseDigest, type Digest } from "../oci/digest.ts";
 import { removeTrash } from "./bytes.ts";
 import { expectation, type Context } from "./context.ts";
-import { pages } from "./pages.ts";
+import { pages } from "../meta/pages.ts";
 import { decode, encode, type BlobRecord, type Versioned } from "./records.ts";
 import { isContent } from "./verify.ts";
 

@@ -3,7 +3,7 @@ import { UploadBusy, type Locator } from "../blobs/port.ts";
 import { keys, lastPart } from "../meta/keys.ts";
 import { expectation, type Context } from "./context.ts";
 import { removeTrash } from "./bytes.ts";
-import { pages } from "./pages.ts";
+import { pages } from "../meta/pages.ts";
 import { decode, type UploadRecord } from "./records.ts";
 
 /** Purges sessions without progress for longer than `uploadExpiry`; resolves to how many. */

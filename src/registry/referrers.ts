@@ -5,7 +5,7 @@ import { parseDigest, type Digest } from "../oci/digest.ts";
 import { parseManifest, type ManifestLimits } from "../oci/manifest.ts";
 import type { RepositoryName } from "../oci/name.ts";
 import type { Context } from "./context.ts";
-import { pages } from "./pages.ts";
+import { pages } from "../meta/pages.ts";
 import { smallBytes } from "./pull.ts";
 import { isLive } from "./repository.ts";
 
@@ -53,7 +53,7 @@ export async function listReferrers(
   let bytes = FRAME_BYTES;
   const after = request.last === undefined ? undefined : prefix + request.last;
   let stale = false;
-  for await (const page of pages(ctx.meta, prefix, after)) {
+  for await (const page of pages(ctx.meta, prefix, after === undefined ? {} : { after })) {
     const { entries, stale: isOld } = await asked;
     stale ||= page.stale || isOld;
     for (const entry of page.entries) {

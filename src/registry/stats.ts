@@ -1,7 +1,7 @@
 /** How much is stored. */
 import { keys } from "../meta/keys.ts";
 import type { Context } from "./context.ts";
-import { pages } from "./pages.ts";
+import { pages } from "../meta/pages.ts";
 import { decode, type BlobRecord } from "./records.ts";
 
 /** Counts all blobs: bounded memory, some microseconds a blob. */

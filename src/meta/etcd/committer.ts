@@ -1,4 +1,5 @@
 /** Commits: one transaction each, whose outcome is found out when its answer gets lost. */
+import { checkCommit } from "../check-commit.ts";
 import { type Commit, type CommitResult, type Revision, StoreUnavailable } from "../port.ts";
 import type { EtcdClient } from "./client.ts";
 import { LeaseGone, TooManyOperations, Unanswered } from "./failures.ts";
@@ -38,7 +39,7 @@ export class Committer {
   }
 
   async commit(commit: Commit): Promise<CommitResult> {
-    checkCommit(commit);
+    checkCommit(commit, OPERATIONS_MAX);
     const { expect = [], put = [], delete: deleted = [] } = commit;
     if (put.length + deleted.length === 0) {
       const keys = await this.#reader.broken(expect);
@@ -257,15 +258,4 @@ function kvsOf({ responses = [] }: TxnAnswer): readonly (Kv | undefined)[] {
 
 function writes({ put = [], delete: deleted = [] }: Commit): number {
   return put.length + deleted.length;
-}
-
-/** Throws `RangeError` for a commit that the port does not allow: a bug of the caller. */
-function checkCommit(commit: Commit): void {
-  const { expect = [], put = [], delete: deleted = [] } = commit;
-  if (writes(commit) > OPERATIONS_MAX || expect.length > OPERATIONS_MAX)
-    throw new RangeError(
-      `a commit of ${writes(commit)} writes and ${expect.length} expectations: each may be at most ${OPERATIONS_MAX}`,
-    );
-  const keys = new Set([...deleted, ...put.map(({ key }) => key)]);
-  if (keys.size < writes(commit)) throw new RangeError("a commit writes a key twice");
 }

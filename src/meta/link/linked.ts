@@ -1,14 +1,7 @@
 /** A worker's store over a network engine: reads by itself, commits through its parent, which groups and journals them. */
-import {
-  type Change,
-  type Commit,
-  type CommitResult,
-  type GetResult,
-  type MetaStore,
-  type ScanOptions,
-  type ScanResult,
-} from "../port.ts";
-import { type CommitLink, linkToCommitter } from "./link.ts";
+import { delegate } from "../delegate.ts";
+import type { MetaStore } from "../port.ts";
+import { linkToCommitter } from "./link.ts";
 
 export interface LinkedOptions {
   /** For reads and watches; closed together with the store. */
@@ -28,45 +21,13 @@ export async function openLinked(options: LinkedOptions): Promise<MetaStore> {
       if (!closing) options.onLost();
     },
   });
-  return new LinkedStore(options.engine, link, () => {
-    closing = true;
+  const { engine } = options;
+  return delegate(engine, {
+    commit: (commit) => link.commit(commit),
+    async close() {
+      closing = true;
+      await link.close();
+      await engine.close();
+    },
   });
-}
-
-class LinkedStore implements MetaStore {
-  readonly #engine: MetaStore;
-  readonly #link: CommitLink;
-  readonly #onClose: () => void;
-
-  constructor(engine: MetaStore, link: CommitLink, onClose: () => void) {
-    this.#engine = engine;
-    this.#link = link;
-    this.#onClose = onClose;
-  }
-
-  get operationsMax(): number {
-    return this.#engine.operationsMax;
-  }
-
-  get(keys: readonly string[]): Promise<GetResult> {
-    return this.#engine.get(keys);
-  }
-
-  scan(options: ScanOptions): Promise<ScanResult> {
-    return this.#engine.scan(options);
-  }
-
-  commit(commit: Commit): Promise<CommitResult> {
-    return this.#link.commit(commit);
-  }
-
-  watch(options: Parameters<MetaStore["watch"]>[0]): AsyncIterable<Change> {
-    return this.#engine.watch(options);
-  }
-
-  async close(): Promise<void> {
-    this.#onClose();
-    await this.#link.close();
-    await this.#engine.close();
-  }
 }

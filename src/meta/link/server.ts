@@ -10,10 +10,12 @@ import type { Commit, CommitResult } from "../port.ts";
 export interface Committer {
   commit(commit: Commit): Promise<CommitResult>;
   /** The latest revision and every one after it, for engines whose workers cannot hear of them otherwise. */
-  readonly revisions?: {
-    readonly revision: number;
-    onRevision(listener: (revision: number) => void): () => void;
-  };
+  readonly revisions?:
+    | {
+        readonly revision: number;
+        onRevision(listener: (revision: number) => void): () => void;
+      }
+    | undefined;
 }
 
 export interface CommitServer {

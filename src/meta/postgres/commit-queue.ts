@@ -1,4 +1,5 @@
 /** Gathers commits into groups: those that came while a group was under way form the next. */
+import { checkCommit } from "../check-commit.ts";
 import { type Commit, type CommitResult, StoreUnavailable } from "../port.ts";
 import { isAway } from "./errors.ts";
 
@@ -31,7 +32,7 @@ export class CommitQueue {
   }
 
   add(commit: Commit): Promise<CommitResult> {
-    checkCommit(commit);
+    checkCommit(commit, OPERATIONS_MAX);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(waiting);
@@ -90,17 +91,4 @@ function weightOf({ expect = [], put = [], delete: deleted = [] }: Commit): numb
   let weight = 1 + expect.length + deleted.length;
   for (const { value } of put) weight += 1 + value.length / 1024;
   return weight;
-}
-
-/** Throws `RangeError` for a commit that the port does not allow: a bug of the caller. */
-function checkCommit({ expect = [], put = [], delete: deleted = [] }: Commit): void {
-  const writes = put.length + deleted.length;
-  if (writes > OPERATIONS_MAX || expect.length > OPERATIONS_MAX)
-    throw new RangeError(
-      `a commit of ${writes} writes and ${expect.length} expectations: each may be at most ${OPERATIONS_MAX}`,
-    );
-  if (writes < 2) return;
-  const keys = new Set(deleted);
-  for (const { key } of put) keys.add(key);
-  if (keys.size < writes) throw new RangeError("a commit writes a key twice");
 }

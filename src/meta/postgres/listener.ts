@@ -1,7 +1,7 @@
 /** Hears of new revisions as they are committed, wherever. Only a hint: what it misses is found by asking. */
 import { SQL } from "bun";
 import type { Servers } from "./sessions.ts";
-import type { Progress } from "./progress.ts";
+import type { Progress } from "../progress.ts";
 import { sqlOptions } from "./target.ts";
 
 export class Listener {

@@ -16,7 +16,7 @@ import { Known } from "./known.ts";
 import { Listener } from "./listener.ts";
 import { Reader } from "./reader.ts";
 import { closed, type Servers, Sessions } from "./sessions.ts";
-import { Progress } from "./progress.ts";
+import { Progress } from "../progress.ts";
 import { watchChanges } from "./watch.ts";
 
 const COMPACT_MS = 2000;

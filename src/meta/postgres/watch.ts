@@ -2,7 +2,7 @@
 import { type Change, type MetaStore, StoreUnavailable } from "../port.ts";
 import type { Listener } from "./listener.ts";
 import { StoreReplaced } from "./errors.ts";
-import type { Progress } from "./progress.ts";
+import type { Progress } from "../progress.ts";
 import type { Reader } from "./reader.ts";
 
 /** Commits read at once: bounds memory, since each may carry many values. */

@@ -1,5 +1,6 @@
 /** A worker's store: reads the database itself, sends commits to the writer. */
 import type { Database } from "bun:sqlite";
+import { checkCommit } from "../check-commit.ts";
 import {
   type Change,
   type Commit,
@@ -10,12 +11,13 @@ import {
   type ScanResult,
   StoreUnavailable,
 } from "../port.ts";
-import { checkCommit, OPERATIONS_MAX } from "./commit-queue.ts";
+import { Progress } from "../progress.ts";
+import { OPERATIONS_MAX } from "./commit-queue.ts";
 import { type DatabaseOptions, openForReading } from "./database.ts";
 import { EntryCache } from "./entry-cache.ts";
 import { Reader } from "./reader.ts";
 import { RevisionPage } from "./revision-page.ts";
-import { Progress, watchChanges } from "./watch.ts";
+import { watchChanges } from "./watch.ts";
 import { type CommitLink, linkToCommitter } from "../link/link.ts";
 
 export interface ClientOptions extends DatabaseOptions {
@@ -85,7 +87,7 @@ export class SqliteClient implements MetaStore {
 
   async commit(commit: Commit): Promise<CommitResult> {
     this.#requireOpen();
-    checkCommit(commit);
+    checkCommit(commit, OPERATIONS_MAX);
     return this.#link.commit(commit);
   }
 

@@ -1,4 +1,5 @@
 /** Gathers commits into groups: those of one turn of the event loop, and those that came while a group was written. */
+import { checkCommit } from "../check-commit.ts";
 import { type Commit, type CommitResult, StoreUnavailable } from "../port.ts";
 
 /** Largest number of puts, deletes and expectations in one commit. */
@@ -24,7 +25,7 @@ export class CommitQueue {
   }
 
   add(commit: Commit): Promise<CommitResult> {
-    checkCommit(commit);
+    checkCommit(commit, OPERATIONS_MAX);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ commit, resolve, reject });
       this.#schedule();
@@ -77,17 +78,4 @@ export class CommitQueue {
 
 function operationsOf({ expect, put, delete: deleted }: Commit): number {
   return (expect?.length ?? 0) + (put?.length ?? 0) + (deleted?.length ?? 0);
-}
-
-/** Throws `RangeError` for a commit that the port does not allow: a bug of the caller. */
-export function checkCommit({ expect = [], put = [], delete: deleted = [] }: Commit): void {
-  const writes = put.length + deleted.length;
-  if (writes > OPERATIONS_MAX || expect.length > OPERATIONS_MAX)
-    throw new RangeError(
-      `a commit of ${writes} writes and ${expect.length} expectations: each may be at most ${OPERATIONS_MAX}`,
-    );
-  if (writes < 2) return;
-  const keys = new Set(deleted);
-  for (const { key } of put) keys.add(key);
-  if (keys.size < writes) throw new RangeError("a commit writes a key twice");
 }

@@ -10,13 +10,14 @@ import {
   type ScanResult,
   StoreUnavailable,
 } from "../port.ts";
+import { Progress } from "../progress.ts";
 import { CommitQueue, OPERATIONS_MAX } from "./commit-queue.ts";
 import { type DatabaseOptions, openForWriting } from "./database.ts";
 import { GroupCommitter } from "./group.ts";
 import { Reader } from "./reader.ts";
 import { RevisionPage } from "./revision-page.ts";
 import { startAbove } from "./start-above.ts";
-import { Progress, watchChanges } from "./watch.ts";
+import { watchChanges } from "./watch.ts";
 
 export interface WriterOptions extends DatabaseOptions {
   /** Number of latest commits that a watch can start from. */

@@ -5,6 +5,7 @@ import type { Clock } from "../../../src/base/clock.ts";
 import { packPlace } from "../../../src/blobs/file/locator.ts";
 import { HEADER } from "../../../src/blobs/file/pack-record.ts";
 import type { BlobStore } from "../../../src/blobs/port.ts";
+import { delegate } from "../../../src/meta/delegate.ts";
 import type { Commit, CommitResult, MetaStore } from "../../../src/meta/port.ts";
 import { keys } from "../../../src/meta/keys.ts";
 import type { BlobRecord } from "../../../src/registry/records.ts";
@@ -50,14 +51,7 @@ export function interceptCommits(
   inner: MetaStore,
   commit: (commit: Commit) => Promise<CommitResult>,
 ): MetaStore {
-  return {
-    get: async (wanted) => inner.get(wanted),
-    scan: async (options) => inner.scan(options),
-    commit,
-    watch: (options) => inner.watch(options),
-    operationsMax: inner.operationsMax,
-    close: async () => inner.close(),
-  };
+  return delegate(inner, { commit });
 }
 
 function delegateBlobs(inner: BlobStore): BlobStore {

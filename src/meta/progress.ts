@@ -1,5 +1,5 @@
 /** How far the store has come, as far as this process has heard. */
-import { closed } from "./sessions.ts";
+import { StoreUnavailable } from "./port.ts";
 
 /** Tells waiters that the store has passed a revision. */
 export class Progress {
@@ -29,7 +29,7 @@ export class Progress {
   }
 
   /** Resolves once there may be more than `seen`, `signal` aborts, or `ms` have passed: false only then. */
-  async passed(seen: number, signal: AbortSignal, ms: number): Promise<boolean> {
+  async passed(seen: number, signal: AbortSignal, ms = Infinity): Promise<boolean> {
     if (this.#revision > seen || signal.aborted || this.#ended) return true;
     return new Promise<boolean>((resolve) => {
       const end = (told: boolean) => {
@@ -39,13 +39,13 @@ export class Progress {
         resolve(told);
       };
       const wake = () => end(true);
-      const timer = setTimeout(() => end(false), ms);
+      const timer = ms === Infinity ? undefined : setTimeout(() => end(false), ms);
       this.#waiters.add(wake);
       signal.addEventListener("abort", wake);
     });
   }
 
   requireRunning(): void {
-    if (this.#ended) throw closed();
+    if (this.#ended) throw new StoreUnavailable("the metadata store was closed");
   }
 }
