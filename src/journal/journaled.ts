@@ -21,8 +21,11 @@ export function journaled(store: MetaStore, recorder: Recorder): MetaStore {
   });
 }
 
-/** One that only asks is answered by what others have written, which must be as durable as what it writes itself. */
-function concernsJournal({ put = [], delete: deleted = [] }: Commit): boolean {
-  if (put.length + deleted.length === 0) return true;
-  return put.some(({ key }) => isJournaled(key)) || deleted.some(isJournaled);
+/**
+ * One that only asks is answered by what others have written, which must be as durable as what it writes itself; so
+ * must what it rests upon, where what it writes concerns nobody.
+ */
+function concernsJournal({ expect = [], put = [], delete: deleted = [] }: Commit): boolean {
+  const touched = [...expect.map(({ key }) => key), ...put.map(({ key }) => key), ...deleted];
+  return touched.length === 0 || touched.some(isJournaled);
 }

@@ -62,6 +62,17 @@ describe("before the answer", () => {
     expect(performance.now() - started).toBeLessThan(1500);
   });
 
+  test("what rests on others' commits waits for them, also where it changes nothing that is kept", async () => {
+    await using bench = new Bench();
+    const { store, plain, recorder } = await bench.recorded();
+    await plain.commit(put(keys.upload("x")));
+    const others = await plain.commit(put("blob!d"));
+    const version = others.ok ? others.revision : 0;
+    await store.commit({ expect: [{ key: "blob!d", version }], delete: [keys.upload("x")] });
+    expect(recorder.status().segments).toBe(1);
+    expect(recorder.status().covered).toBeGreaterThanOrEqual(version);
+  });
+
   test("what the journal leaves out waits for nothing", async () => {
     await using bench = new Bench();
     const { store, recorder } = await bench.recorded();

@@ -50,13 +50,11 @@ export async function linkBlob(
     const settled = await incoming.settle(entries[0]);
     const join = joinRepository(ctx, name, entries[2]);
     const put = [...join.put, ...settled.put];
-    const expect = [...join.expect, ...settled.expect];
-    if (!settled.kept || !isLive(decode<LinkRecord>(entries[1])?.value, entries[2])) {
-      expect.push(expectation(linkKey, entries[1]));
+    // Also of a link that is there: what others have written is to be as durable as what is written here.
+    const expect = [...join.expect, ...settled.expect, expectation(linkKey, entries[1])];
+    if (!settled.kept || !isLive(decode<LinkRecord>(entries[1])?.value, entries[2]))
       put.push({ key: linkKey, value: linkRecord(ctx, join.incarnation) });
-    }
     const gone = session === undefined ? [] : [keys.upload(session)];
-    // Also with nothing to write: what others have written is to be as durable as what is written here.
     return { commit: { expect, put, delete: gone }, result: settled.loser };
   });
   await tidy(ctx, abandoned);
