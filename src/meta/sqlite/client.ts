@@ -95,7 +95,7 @@ export class SqliteClient implements MetaStore {
     this.#requireOpen();
     if (this.#watches++ === 0) this.#link.announce(true);
     try {
-      yield* watchChanges(this.#reader, this.#progress, options);
+      yield* watchChanges((...page) => this.#reader.changes(...page), this.#progress, options);
     } finally {
       if (--this.#watches === 0) this.#link.announce(false);
     }

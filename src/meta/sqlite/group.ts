@@ -1,15 +1,17 @@
 /** Several commits in one transaction and one fsync; each succeeds or conflicts by itself. */
 import type { Database, Statement } from "bun:sqlite";
-import { ABSENT, type Commit, type CommitResult } from "../port.ts";
+import { ABSENT, type Change, type Commit, type CommitResult } from "../port.ts";
 import { storeError } from "./errors.ts";
 import { firstRow } from "./layout.ts";
 import { changesText } from "./reader.ts";
+import { Recent } from "./recent.ts";
 import type { RevisionPage } from "./revision-page.ts";
 
 /** Largest part of the history that one group trims: keeps every group short. */
 const TRIM_MAX = 1000;
 
 export class GroupCommitter {
+  readonly #recent = new Recent();
   readonly #database: Database;
   readonly #historyMax: number;
   readonly #page: RevisionPage;
@@ -48,14 +50,20 @@ export class GroupCommitter {
     return this.#revision;
   }
 
+  /** What `Reader.changes` finds in the database, where it is still in memory; else `undefined`. */
+  recentChanges(after: number, prefix: string): readonly Change[] | undefined {
+    return after < this.#compacted ? undefined : this.#recent.after(after, prefix);
+  }
+
   /** One result a commit, in order. When it throws, none of the group has happened. */
   run(commits: readonly Commit[]): CommitResult[] {
     let revision = this.#revision;
     let compacted = this.#compacted;
+    const made: Change[] = [];
     try {
       this.#begin.run();
       const results = commits.map((commit) => {
-        const result = this.#apply(commit, revision);
+        const result = this.#apply(commit, revision, made);
         if (result.ok) revision = result.revision;
         return result;
       });
@@ -73,6 +81,7 @@ export class GroupCommitter {
       this.#revision = revision;
       this.#compacted = compacted;
       this.#page.settle(revision);
+      this.#recent.add(made);
       return results;
     } catch (error) {
       // After some errors SQLite has rolled back by itself.
@@ -81,22 +90,23 @@ export class GroupCommitter {
     }
   }
 
-  #apply({ expect, put, delete: deleted }: Commit, before: number): CommitResult {
+  #apply({ expect, put, delete: deleted }: Commit, before: number, made: Change[]): CommitResult {
     if (expect !== undefined) {
       const failed = expect.filter(({ key, version }) => this.#versionOf(key) !== version);
       if (failed.length > 0) return { ok: false, keys: failed.map(({ key }) => key) };
     }
     const revision = before + 1;
-    const changes: [string, string | null][] = [];
+    const changes: { readonly key: string; readonly value: string | undefined }[] = [];
     for (const { key, value } of put ?? []) {
       this.#put.run(key, value, revision);
-      changes.push([key, value]);
+      changes.push({ key, value });
     }
     // Deleting what is absent is no change.
     for (const key of deleted ?? [])
-      if (this.#delete.run(key).changes > 0) changes.push([key, null]);
+      if (this.#delete.run(key).changes > 0) changes.push({ key, value: undefined });
     if (changes.length === 0) return { ok: true, revision: before };
     this.#log.run(revision, changesText(changes));
+    made.push({ revision, changes });
     return { ok: true, revision };
   }
 

@@ -110,8 +110,8 @@ export class Reader {
 }
 
 /** The text of a commit's changes, as `parseChanges` reads it. */
-export function changesText(changes: readonly (readonly [string, string | null])[]): string {
-  return JSON.stringify(changes);
+export function changesText(changes: Change["changes"]): string {
+  return JSON.stringify(changes.map(({ key, value }) => [key, value ?? null]));
 }
 
 function parseChanges(text: string, prefix: string): Change["changes"] {

@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
-import { RevisionCompacted, StoreUnavailable } from "../port.ts";
-import { StoreFull } from "../port.ts";
+import { type Change, RevisionCompacted, StoreFull, StoreUnavailable } from "../port.ts";
+import { collect } from "../conformance-steps.ts";
 import { openWriter } from "./index.ts";
 import { openForReading } from "./database.ts";
 import { temporaryPlace } from "./processes/spawn.ts";
@@ -56,6 +56,41 @@ describe("SqliteWriter", () => {
     );
     expect(await good).toEqual({ ok: true, revision: 1 });
     await writer.close();
+    place.remove();
+  });
+
+  test("the history reads the same from memory and from the database, wherever it begins", async () => {
+    const place = temporaryPlace();
+    const writer = openWriter({ path: place.path });
+    const made: Change[] = [];
+    for (let turn = 1; turn <= 1500; turn++) {
+      const count = turn % 300 === 0 ? 3000 : turn % 7;
+      const puts = Array.from({ length: count }, (_, n) => ({
+        key: `k${n % 2}!${n}`,
+        value: "{}",
+      }));
+      const kept = { key: "same", value: `${turn}` };
+      const gone = turn % 2 === 0 ? ["once"] : [];
+      const once = turn % 2 === 1 ? [{ key: "once", value: "{}" }] : [];
+      await writer.commit({ put: [...puts, kept, ...once], delete: gone });
+      const deleted = gone.map((key) => ({ key, value: undefined }));
+      made.push({ revision: turn, changes: [...puts, kept, ...once, ...deleted] });
+    }
+    for (const after of [0, 1, 299, 300, 1000, 1200, 1243, 1244, 1499]) {
+      expect(await collect(writer, "", after, 1500 - after)).toEqual(made.slice(after));
+      const some = made
+        .slice(after)
+        .map(({ revision, changes }) => ({
+          revision,
+          changes: changes.filter(({ key }) => key.startsWith("k1!")),
+        }))
+        .filter(({ changes }) => changes.length > 0);
+      expect(await collect(writer, "k1!", after, some.length)).toEqual(some);
+    }
+    await writer.close();
+    const reopened = openWriter({ path: place.path });
+    expect(await collect(reopened, "", 700, 800)).toEqual(made.slice(700));
+    await reopened.close();
     place.remove();
   });
 

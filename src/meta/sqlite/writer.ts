@@ -79,7 +79,9 @@ export class SqliteWriter implements MetaStore {
 
   watch(options: Parameters<MetaStore["watch"]>[0]): AsyncIterable<Change> {
     this.#requireOpen();
-    return watchChanges(this.#reader, this.#progress, options);
+    const read = (after: number, prefix: string, limit: number) =>
+      this.#committer.recentChanges(after, prefix) ?? this.#reader.changes(after, prefix, limit);
+    return watchChanges(read, this.#progress, options);
   }
 
   /** Calls `listener` with each new revision, before the commits of its group are answered. */
