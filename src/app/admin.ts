@@ -3,21 +3,23 @@
  * HTTP; answers that take long are JSON lines.
  */
 import { chmodSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { describe } from "../base/log.ts";
 import { withSocketName } from "../base/socket-path.ts";
+import { MembershipRefused } from "../cluster/etcd/index.ts";
+import { NodeRefused } from "../cluster/nodes/index.ts";
+import { StoreUnavailable } from "../meta/port.ts";
+import { adminSocketPath } from "./admin-socket.ts";
 import type { AdoptionControl, FinishRequest } from "./adoption-control.ts";
+import type { ClusterNode } from "./cluster-node.ts";
+import { nodeActions, type NodeActionRequest } from "./cluster-status.ts";
 
 const HEARTBEAT_MS = 2000;
-
-export function adminSocketPath(directory: string): string {
-  return join(directory, "admin.sock");
-}
 
 /** Serves until disposed of. The caller holds the data directory's lock. */
 export async function serveAdmin(
   directory: string,
   adoption: AdoptionControl,
+  cluster: ClusterNode | undefined,
 ): Promise<AsyncDisposable> {
   const path = adminSocketPath(directory);
   rmSync(path, { force: true });
@@ -35,6 +37,11 @@ export async function serveAdmin(
               return jsonLines(adoption.finish(wanted, request.signal));
             },
           },
+          "/cluster/status": async () =>
+            cluster === undefined ? notInCluster() : Response.json(await cluster.status()),
+          "/cluster/nodes/:name/:action": {
+            POST: async (request) => actOn(cluster, request.params, await request.json()),
+          },
         },
         fetch: () => Response.json({ error: "no such endpoint" }, { status: 404 }),
         error: (error) => Response.json({ error: describe(error) }, { status: 500 }),
@@ -50,6 +57,31 @@ export async function serveAdmin(
       rmSync(path, { force: true });
     },
   };
+}
+
+async function actOn(
+  cluster: ClusterNode | undefined,
+  { name, action }: { readonly name: string; readonly action: string },
+  request: unknown,
+): Promise<Response> {
+  const wanted = nodeActions.find((known) => known === action);
+  if (wanted === undefined) return Response.json({ error: "no such endpoint" }, { status: 404 });
+  if (cluster === undefined) return notInCluster();
+  try {
+    const { force } = request as NodeActionRequest;
+    return Response.json({ message: await cluster.act(name, wanted, force) });
+  } catch (error) {
+    if (error instanceof NodeRefused)
+      return Response.json({ error: error.message }, { status: 409 });
+    if (error instanceof StoreUnavailable || error instanceof MembershipRefused)
+      return Response.json({ error: error.message }, { status: 503 });
+    throw error;
+  }
+}
+
+function notInCluster(): Response {
+  const error = "this server is no node of a cluster: its configuration has no section cluster";
+  return Response.json({ error }, { status: 409 });
 }
 
 /** A line for each event, and an empty one now and then: Bun ends an answer that is silent for ten seconds. */

@@ -6,7 +6,7 @@ import { withSocketName } from "../base/socket-path.ts";
 import type { FinishEvent } from "../registry/adopt-finish.ts";
 import type { AdoptionStatus } from "../registry/adopt-records.ts";
 import { createRegistry } from "../registry/registry.ts";
-import { adminSocketPath } from "./admin.ts";
+import { adminSocketPath } from "./admin-socket.ts";
 import { adoptionControl, type AdoptionControl } from "./adoption-control.ts";
 import { takeDataDirectory } from "./data-directory.ts";
 import { openMetadata } from "./metadata.ts";

@@ -33,7 +33,10 @@ export function jobs(
     everyMs: config.uploads.purgeInterval,
     async run(signal) {
       const purged = await registry.purgeUploads(signal);
+      await stores.cluster?.purgeShadows(systemClock.now() - config.uploads.expiry);
       if (purged > 0) log.info("purged expired uploads", { purged });
+      const removed = await registry.purgeOwnerless(signal);
+      if (removed > 0) log.info("removed stored bytes that nothing names", { removed });
     },
   };
   const sweep: Job = {
@@ -73,10 +76,13 @@ export function jobs(
       reached = recorder.status().written;
     },
   };
-  const once = [purge, sweep, journal, ...(stores.forget ? [forget] : [])].map((job) =>
-    oncePerInstallation(job, stores),
-  );
-  return config.metrics.listen ? [...once, count] : once;
+  const shared = [sweep, ...(stores.forget ? [forget] : [])];
+  // The nodes of a cluster have uploads and a journal each.
+  const own = [purge, journal];
+  const all = stores.cluster
+    ? [...own, ...shared.map((job) => oncePerInstallation(job, stores))]
+    : [...own, ...shared].map((job) => oncePerInstallation(job, stores));
+  return config.metrics.listen ? [...all, count] : all;
 }
 
 /** Of several nodes the one that holds the lease does the job. */

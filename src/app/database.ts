@@ -28,7 +28,7 @@ export function databaseName(config: DatabaseConfig): string {
   return `PostgreSQL database ${config.database} at ${hosts}`;
 }
 
-function etcdOptions({ endpoints, prefix, credentials, tls }: EtcdConfig): EtcdOptions {
+export function etcdOptions({ endpoints, prefix, credentials, tls }: EtcdConfig): EtcdOptions {
   const { ca, client } = tls;
   return {
     endpoints,

@@ -1,8 +1,10 @@
 /** What parent and worker say to each other (IPC of Bun.spawn). */
 import type { Snapshot } from "../base/metrics.ts";
+import type { Locator } from "../blobs/port.ts";
 import type { Config } from "../config/config.ts";
 import type { Certificate } from "../http/server.ts";
 import type { BucketAccess } from "./bucket.ts";
+import type { ClusterAccess } from "./cluster.ts";
 import type { Address } from "./port.ts";
 
 /** Everything a worker needs to know; it reads no configuration itself. */
@@ -16,6 +18,7 @@ export interface WorkerStart {
   /** Path of the unix socket where the parent takes commits. */
   readonly committer: string;
   readonly bucket: BucketAccess | undefined;
+  readonly cluster: ClusterAccess | undefined;
   /** Names the process among all that ever ran. */
   readonly run: string;
 }
@@ -32,4 +35,6 @@ export type FromWorker =
   | { readonly type: "ready" }
   /** The worker cannot start and ends; `reason` is a sentence. */
   | { readonly type: "failed"; readonly reason: string }
+  /** A blob that this node should hold had to be read from another. */
+  | { readonly type: "missing"; readonly locator: Locator; readonly size: number }
   | { readonly type: "metrics"; readonly snapshot: Snapshot };

@@ -8,6 +8,7 @@ import type { Committer } from "../meta/link/server.ts";
 import type { MetaStore } from "../meta/port.ts";
 import type { Presence } from "../meta/presence.ts";
 import type { BucketAccess } from "./bucket.ts";
+import type { ClusterNode } from "./cluster-node.ts";
 import type { ForeignPlace } from "./foreign-place.ts";
 
 export interface NodeStores extends AsyncDisposable {
@@ -23,6 +24,8 @@ export interface NodeStores extends AsyncDisposable {
   readonly foreign: ForeignPlace | undefined;
   /** The bucket, as workers open it too. */
   readonly bucket: BucketAccess | undefined;
+  /** The node as a part of its cluster. */
+  readonly cluster?: ClusterNode;
   /** Who else lives; only where several nodes share the stores. */
   readonly presence: Presence | undefined;
   /** Lets the database forget its history up to a revision, where nobody else does. */

@@ -13,7 +13,7 @@ import { takeDataDirectory } from "./data-directory.ts";
 import { databaseName, openDatabase } from "./database.ts";
 import { lastRun, rememberRun } from "./last-run.ts";
 import { rebuildDisk } from "./rebuild-disk.ts";
-import { starting } from "./start-error.ts";
+import { StartError, starting } from "./start-error.ts";
 
 export interface RebuildOptions {
   readonly config: Config;
@@ -34,6 +34,9 @@ export interface Rebuilt {
   readonly kept: string | undefined;
 }
 
+const CLUSTER =
+  "the metadata of a cluster cannot be rebuilt from one node: use the ones that are left";
+
 /** No node may run meanwhile. Throws `StartError`. */
 export function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   return starting(async () => {
@@ -44,6 +47,7 @@ export function rebuild(options: RebuildOptions): Promise<Rebuilt> {
       const objects = await openFileObjects(config.data);
       return rebuildDisk(config, objects, options);
     }
+    if (stores.kind === "cluster") throw new StartError(CLUSTER);
     const bucket = await reachBucket(stores.bucket, fileKeeper(config.data), log);
     const objects = openObjects(bucket);
     return stores.kind === "shared"

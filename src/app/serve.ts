@@ -4,11 +4,14 @@
  */
 import { randomHex } from "../base/clock.ts";
 import { describe, type Logger, type OwnLogger } from "../base/log.ts";
+import { Metrics } from "../base/metrics.ts";
 import type { Config } from "../config/config.ts";
+import { createHandler } from "../http/handler.ts";
+import { HttpMetrics } from "../http/metrics.ts";
 import { serveMetrics } from "../http/metrics-server.ts";
 import type { Certificate } from "../http/server.ts";
 import { serveCommits } from "../meta/link/server.ts";
-import { createRegistry } from "../registry/registry.ts";
+import { createRegistry, type Registry } from "../registry/registry.ts";
 import { serveAdmin } from "./admin.ts";
 import { startAdoption } from "./adoption.ts";
 import { adoptionControl } from "./adoption-control.ts";
@@ -91,8 +94,10 @@ async function run(
       certificate,
       committer: committerSocketPath(config),
       bucket: stores.bucket,
+      cluster: stores.cluster?.access,
     },
     ended: (ended) => void bury(stores, ended),
+    missing: (locator, size) => stores.cluster?.healer.want(locator, size),
     log,
     failed: failed.resolve,
   });
@@ -109,8 +114,9 @@ async function run(
     }),
   );
   const directory = config.stores.kind === "files" ? config.data : undefined;
+  stores.cluster?.answerForwarded(forwardedAnswer(config, registry, log));
   const adoption = adoptionControl(registry, directory, ADOPTION_GRACE_MS);
-  held.use(await serveAdmin(config.data, adoption));
+  held.use(await serveAdmin(config.data, adoption, stores.cluster));
   const counted: Counted = { current: undefined };
   const metricsAt = await openMetrics(config, held, () =>
     collector({ version, supervisor, stores, counted: () => counted.current }),
@@ -141,6 +147,22 @@ async function run(
   const orderly = await supervisor.drain(config.drain.timeout);
   log.info("stopped");
   return orderly ? 0 : 1;
+}
+
+/** Answers what other nodes' clients have to say about uploads that this node has. */
+function forwardedAnswer(
+  config: Config,
+  registry: Registry,
+  log: Logger,
+): (request: Request) => Promise<Response> {
+  const handler = createHandler({
+    registry,
+    config,
+    log,
+    metrics: new HttpMetrics(new Metrics()),
+    readiness: () => ({ ready: true, reasons: [] }),
+  });
+  return (request) => handler(request, { address: undefined, setIdle() {} });
 }
 
 async function certificateOf({ tls }: Config): Promise<Certificate | undefined> {

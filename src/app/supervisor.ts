@@ -1,6 +1,7 @@
 /** Keeps the workers running: as many as there should be, replaced when they die, ended together. */
 import { randomHex } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
+import type { Locator } from "../blobs/port.ts";
 import { cumulative, merge, type Snapshot } from "../base/metrics.ts";
 import type { Certificate } from "../http/server.ts";
 import type { WorkerStart } from "./messages.ts";
@@ -21,6 +22,8 @@ export interface SupervisorOptions {
   readonly log: Logger;
   /** Called with the run of each worker that has ended, however. */
   readonly ended: (run: string) => void;
+  /** Called for a blob that this node should hold and a worker had to read elsewhere. */
+  readonly missing: (locator: Locator, size: number) => void;
   /** Called once, with a sentence, when workers cannot be kept running. */
   readonly failed: (reason: string) => void;
 }
@@ -103,10 +106,10 @@ export class Supervisor {
   }
 
   #spawn(number: number): WorkerProcess {
-    const { start } = this.#options;
+    const { start, missing } = this.#options;
     const run = randomHex(8);
     const certificate = this.#certificate;
-    const worker = new WorkerProcess({ ...start, worker: number, run, certificate });
+    const worker = new WorkerProcess({ ...start, worker: number, run, certificate }, missing);
     this.#workers.set(number, worker);
     void worker.ended.then((ending) => {
       this.#options.ended(run);

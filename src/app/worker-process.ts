@@ -1,5 +1,6 @@
 /** One worker as its parent sees it: a child process and a conversation. */
 import type { Snapshot } from "../base/metrics.ts";
+import type { Locator } from "../blobs/port.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./messages.ts";
 
 /** A worker too busy to answer is counted with what it said last. */
@@ -18,7 +19,8 @@ export class WorkerProcess {
   #snapshot: Snapshot = [];
   readonly #asked: ((snapshot: Snapshot) => void)[] = [];
 
-  constructor(start: WorkerStart) {
+  /** `missing`: as in the message. */
+  constructor(start: WorkerStart, missing: (locator: Locator, size: number) => void) {
     this.number = start.worker;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.ready = promise;
@@ -30,6 +32,7 @@ export class WorkerProcess {
       ipc: (message: FromWorker) => {
         if (message.type === "ready") resolve();
         else if (message.type === "failed") reject(new Error(message.reason));
+        else if (message.type === "missing") missing(message.locator, message.size);
         else this.#answered(message.snapshot);
       },
     });

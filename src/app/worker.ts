@@ -70,8 +70,13 @@ async function open(start: WorkerStart, log: OwnLogger): Promise<Running> {
   const { config } = start;
   const metrics = new Metrics();
   watchMemory(metrics, start.worker);
-  const stores = await openWorkerStores({ ...start, onLost: () => process.exit(1) });
-  const { meta, blobs, foreign, bytes } = stores;
+  const stores = await openWorkerStores({
+    ...start,
+    log,
+    onMissing: (locator, size) => tell({ type: "missing", locator, size }),
+    onLost: () => process.exit(1),
+  });
+  const { meta, blobs, foreign, bytes, forward } = stores;
   const registry = await createRegistry({
     meta,
     blobs,
@@ -91,6 +96,7 @@ async function open(start: WorkerStart, log: OwnLogger): Promise<Running> {
       log,
       metrics: new HttpMetrics(metrics),
       readiness: () => readiness.now(),
+      forward,
     }),
   );
   return {

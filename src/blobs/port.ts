@@ -35,6 +35,18 @@ export interface ListedBlob extends StoredBlob {
   readonly modified: number;
 }
 
+/** Stored bytes without an owner: what a crash left behind, or an upload whose records are gone. */
+export interface OwnerlessBytes {
+  /** For `discard`. */
+  readonly id: string;
+  /** For people: where they are. */
+  readonly where: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Milliseconds since the epoch of the last write, or of the beginning where the store tells only that. */
+  readonly modified: number;
+}
+
 /** What an upload holds so far: all of it durable. */
 export interface UploadProgress {
   /** Bytes. */
@@ -75,6 +87,9 @@ export interface BlobUpload {
 }
 
 export interface BlobStore {
+  /** Where uploads can be continued on the node only that began them: the name of this one. */
+  readonly home?: string;
+
   /** Size of a blob, or `undefined` when its bytes are gone. */
   stat(locator: Locator): Promise<number | undefined>;
 
@@ -100,11 +115,17 @@ export interface BlobStore {
   /** Bytes held by an upload that nobody needs to hold open, or `undefined` when nothing was ever written. */
   uploadSize(id: string): Promise<number | undefined>;
 
-  /** Removes an upload's bytes, if any. Throws `UploadBusy` while a request holds it. */
+  /** Removes an upload's bytes, or ownerless ones, if any. Throws `UploadBusy` while a request holds it. */
   discard(id: string): Promise<void>;
 
   /** Uploads with bytes, whatever their state, for the purge: `modified` as in `ListedBlob`. */
   uploads(): AsyncIterable<{ readonly id: string; readonly modified: number }>;
+
+  /**
+   * Bytes that belong to no blob that `list` shows, to no upload, and to none of `known`, the locators that metadata
+   * names; none of them can come to be named any more. Costs a listing of everything. Where a store can have any.
+   */
+  ownerless?(known: AsyncIterable<Locator>): AsyncIterable<OwnerlessBytes>;
 
   /** Every complete blob in the order of the locators, referenced or not, for sweeps and verification. */
   list(after?: Locator): AsyncIterable<ListedBlob>;

@@ -6,6 +6,7 @@ import type { AdoptionStatus } from "../registry/adopt-records.ts";
 import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
 import { openProgress } from "./progress.ts";
 import { say } from "./run.ts";
+import { size } from "./units.ts";
 
 const help = `
 \`holdfast serve\` on the data directory or the bucket of distribution (docker-registry) takes over what is there,
@@ -153,12 +154,4 @@ function showPlan(plan: Extract<FinishEvent, { type: "plan" }>): void {
       `${plan.unreferenced} more (${size(plan.unreferencedBytes)}) belong to nothing that was taken over: they go with the old directory.`,
     );
   }
-}
-
-/** Bytes as people read them. */
-function size(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let [value, unit] = [bytes, 0];
-  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ""}`;
 }

@@ -1,10 +1,12 @@
 /** `holdfast`: the commands, and what they say when they fail. */
 import { Command } from "commander";
-import manifest from "../../package.json" with { type: "json" };
+import { VERSION } from "../app/version.ts";
 import { adoptCommand } from "./adopt.ts";
 import { configCommand } from "./config.ts";
+import { nodeCommand } from "./node.ts";
 import { rebuildCommand } from "./rebuild.ts";
 import { serveCommand } from "./serve.ts";
+import { statusCommand } from "./status.ts";
 import { verifyCommand } from "./verify.ts";
 
 const help = `
@@ -19,12 +21,14 @@ Start here:
 export async function run(argv: readonly string[]): Promise<void> {
   const program = new Command("holdfast")
     .description("An OCI container registry that keeps what it is given.")
-    .version(manifest.version, "--version", "print the version")
+    .version(VERSION, "--version", "print the version")
     .addHelpText("after", help)
     .showHelpAfterError("(holdfast --help explains the commands)")
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
   program
-    .addCommand(serveCommand(manifest.version))
+    .addCommand(serveCommand(VERSION))
+    .addCommand(statusCommand())
+    .addCommand(nodeCommand())
     .addCommand(adoptCommand())
     .addCommand(rebuildCommand())
     .addCommand(verifyCommand())

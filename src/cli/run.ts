@@ -1,4 +1,4 @@
-/** What the commands that work on the stores by themselves have in common. */
+/** What the commands that work on the stores, or ask the server, have in common. */
 import { writeSync } from "node:fs";
 import type { OwnLogger } from "../base/log.ts";
 import type { Config } from "../config/config.ts";
@@ -33,6 +33,19 @@ export async function runOnStores(
     else throw error;
   } finally {
     await log.flush();
+  }
+  return process.exit(code);
+}
+
+/** Asks the running server and ends the process with the exit code that `work` resolves to, or with 1 and the reason. */
+export async function askServer(work: () => Promise<number>): Promise<never> {
+  const { StartError } = await import("../app/start-error.ts");
+  let code = 1;
+  try {
+    code = await work();
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    writeSync(2, `holdfast: ${error.message}\n`);
   }
   return process.exit(code);
 }

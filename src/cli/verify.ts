@@ -1,6 +1,6 @@
 import { writeSync } from "node:fs";
 import { Command } from "commander";
-import type { Drift, DriftPhase } from "../registry/drift.ts";
+import type { Drift, DriftPhase, Fate } from "../registry/drift.ts";
 import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
 import { runOnStores, say } from "./run.ts";
 
@@ -8,15 +8,17 @@ const help = `
 Looks at every blob record, at every right to show a blob, and at everything stored, and names what disagrees:
   bytes missing    a record names bytes that are gone or of another size
   record missing   a repository shows content that nothing describes
-  bytes unknown    stored bytes that no record names, older than uploads.expiry
+  bytes unknown    a stored blob that no record names, older than uploads.expiry
+  ownerless bytes  what a crash or a lost database left in a bucket: bytes of no upload and no blob
   journal          a part of the journal that is damaged, or gone
 
 Examples:
   holdfast verify --config /etc/holdfast.yml
       Only looks.
   holdfast verify --repair --config /etc/holdfast.yml
-      Also gives records their bytes back where equal ones are stored, removes unknown bytes, and marks what is lost,
-      so that the next push of it is stored; for a damaged journal it writes a new snapshot.
+      Also gives records their bytes back where equal ones are stored, removes unknown and ownerless bytes that are
+      older than uploads.expiry, and marks what is lost, so that the next push of it is stored; for a damaged journal
+      it writes a new snapshot.
 
 With a database it works beside running nodes; without, stop the server first.
 
@@ -42,11 +44,18 @@ export function verifyCommand(): Command {
     const { verify } = await import("../app/verify.ts");
     await runOnStores("verify", config, async (log, signal) => {
       const found = { mended: 0, open: 0 };
+      const ownerless = { count: 0, size: 0 };
       let shown = performance.now();
       for await (const event of verify(config, log, { repair, signal })) {
         if (event.type === "drift") {
           say(describe(event.drift));
           found[event.drift.mended === undefined ? "open" : "mended"]++;
+        } else if (event.type === "ownerless") {
+          const { bytes, fate } = event;
+          say(`ownerless bytes: ${bytes.where} (${bytes.size} bytes)${FATES[fate]}`);
+          ownerless.count++;
+          ownerless.size += bytes.size;
+          if (fate !== "young") found[fate === "removed" ? "mended" : "open"]++;
         } else if (event.type === "journal") {
           const { problem, mended } = event;
           const end = mended ? " → a new snapshot makes up for it" : "";
@@ -57,6 +66,8 @@ export function verifyCommand(): Command {
           writeSync(2, `${event.done} ${PHASES[event.phase]}\n`);
         }
       }
+      if (ownerless.count > 0)
+        say(`Ownerless bytes: ${ownerless.count} found, ${ownerless.size} bytes in all.`);
       say(summary(found));
       return found.open === 0 ? 0 : 1;
     });
@@ -67,6 +78,12 @@ const PHASES: Readonly<Record<DriftPhase, string>> = {
   records: "records of blobs compared",
   rights: "rights to show a blob compared",
   "stored bytes": "stored blobs compared",
+};
+
+const FATES: Readonly<Record<Fate, string>> = {
+  removed: " → removed",
+  left: "",
+  young: " → younger than uploads.expiry: the server removes them later",
 };
 
 function describe({ kind, digest, where, mended }: Drift): string {

@@ -18,7 +18,12 @@ export type Given = Partial<LoadOptions> & { readonly yaml?: string };
 export function loaderIn(cwd: string): (given?: Given) => Loaded {
   return ({ yaml, ...options }: Given = {}) => {
     if (yaml !== undefined) writeFileSync(join(cwd, "c.yml"), yaml);
-    const machine = { platform: "linux", cores: 4, installedData: join(cwd, "not-installed") };
+    const machine = {
+      platform: "linux",
+      cores: 4,
+      installedData: join(cwd, "not-installed"),
+      hostName: "N1.example.com",
+    };
     const file = yaml === undefined ? undefined : "c.yml";
     return loadConfig({ env: {}, cwd, machine, file, ...options });
   };

@@ -6,6 +6,9 @@ import type { Bytes } from "./size.ts";
 import type { Stores } from "./stores.ts";
 
 export type { Action, AddressRange, Bytes, ListenAddress, Milliseconds };
+export type * from "./cluster.ts";
+export type * from "./database.ts";
+export type { PemFile, Secret } from "./secret.ts";
 export type * from "./stores.ts";
 export { actions };
 export { ConfigError } from "./problem.ts";
@@ -13,7 +16,7 @@ export { ConfigError } from "./problem.ts";
 /** The configuration as the program uses it: checked, complete and deeply frozen. Paths are absolute. */
 export interface Config {
   /** Follows from `stores`. */
-  readonly shape: "solo" | "shared";
+  readonly shape: "solo" | "shared" | "cluster";
   readonly stores: Stores;
   /** At least one. */
   readonly listen: readonly ListenAddress[];

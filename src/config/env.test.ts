@@ -4,7 +4,7 @@ import { loaderIn, temporaryDirectory } from "./config-fixture.ts";
 import { variableOf } from "./env.ts";
 import { knownKeys } from "./keys.ts";
 import { printConfig } from "./print.ts";
-import { storeSections, writeStoreFiles } from "./stores-fixture.ts";
+import { clusterSections, storeSections, writeStoreFiles } from "./stores-fixture.ts";
 import { isMap } from "./tree.ts";
 
 const cwd = temporaryDirectory();
@@ -26,7 +26,7 @@ test("no two keys share a variable", () => {
 function variablesOf(tree: unknown): Record<string, string> {
   const env: Record<string, string> = {};
   const set = (path: string, value: unknown): void => {
-    if (isMap(value))
+    if (isMap(value) && !knownKeys.has(path))
       for (const [name, child] of Object.entries(value))
         set(path === "" ? name : `${path}.${name}`, child);
     else env[variableOf(path)] = typeof value === "string" ? value : JSON.stringify(value);
@@ -41,7 +41,7 @@ test("every key of a file can be set by its variable instead, at any depth", () 
     shape: string;
   };
   const set = new Set<string>();
-  for (const sections of [{ shape: "solo" }, ...storeSections]) {
+  for (const sections of [{ shape: "solo" }, ...storeSections, ...clusterSections]) {
     const tree = { ...common, ...sections };
     const { config } = load({ yaml: JSON.stringify(tree) });
     const env = variablesOf(tree);

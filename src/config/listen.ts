@@ -45,6 +45,16 @@ function isLoopback(host: string): boolean {
   return loopback.check(host.split("%")[0] ?? "", version === 4 ? "ipv4" : "ipv6");
 }
 
+/** The same port of the same host. */
+export function isSame(a: ListenAddress, b: ListenAddress): boolean {
+  return a.port !== 0 && a.port === b.port && a.host === b.host;
+}
+
+/** Not both can be listened on. */
+export function collide(a: ListenAddress, b: ListenAddress): boolean {
+  return isSame(a, b) || (a.port !== 0 && a.port === b.port && (a.host === "" || b.host === ""));
+}
+
 /** Writes an address so that `parseListen` reads it back. */
 export function formatListen({ host, port }: ListenAddress): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;

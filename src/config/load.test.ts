@@ -51,7 +51,12 @@ describe("with nothing given", () => {
   });
 
   test("an installation keeps its data where it was installed, unless ./data is there", () => {
-    const machine = { platform: "linux", cores: 1, installedData: join(cwd, "installed") };
+    const machine = {
+      platform: "linux",
+      cores: 1,
+      installedData: join(cwd, "installed"),
+      hostName: "n1",
+    };
     mkdirSync(machine.installedData);
     expect(load({ machine }).config.data).toBe(machine.installedData);
     mkdirSync(join(cwd, "data"));
@@ -62,7 +67,7 @@ describe("with nothing given", () => {
   });
 
   test("elsewhere than on Linux there is one worker, and a wish for more is answered", () => {
-    const machine = { platform: "darwin", cores: 8, installedData: "/nowhere" };
+    const machine = { platform: "darwin", cores: 8, installedData: "/nowhere", hostName: "n1" };
     expect(load({ machine }).config.workers).toBe(1);
     const asked = load({ machine, env: { HOLDFAST_WORKERS: "3" } });
     expect(asked.config.workers).toBe(1);
@@ -206,7 +211,10 @@ describe("refused, each in one sentence", () => {
       "\nlisten:\n - :5000\n - nine",
       'c.yml:2: listen: "nine" is not an address to listen on; write ":5000" for every interface, "127.0.0.1:5000" or "[::1]:5000".',
     ],
-    ["shape: cluster", 'c.yml:1: shape: "cluster" is not accepted; it takes "solo" or "shared".'],
+    [
+      "shape: alone",
+      'c.yml:1: shape: "alone" is not accepted; it takes "solo", "shared" or "cluster".',
+    ],
     [
       "auth: { anonymous: [admin] }",
       'c.yml:1: auth.anonymous: ["admin"] is not accepted; it takes a list of pull, push and delete.',
@@ -333,7 +341,6 @@ describe("sections of later versions stop the start", () => {
     ["auth: { htpasswd: { file: /x } }", "auth"],
     ["auth: { rules: [] }", "auth"],
     ["tls: { cert: a, key: b, clientCas: [c] }", "tls.clientCas"],
-    ["cluster: { node: n1 }", "cluster"],
     ["proxy: { remoteurl: x }", "proxy"],
   ])("%s", (yaml, section) => {
     const [sentence, ...more] = refusals({ yaml });
@@ -345,7 +352,6 @@ describe("sections of later versions stop the start", () => {
   test.each([
     ["HOLDFAST_AUTH_HTPASSWD_FILE", "auth"],
     ["HOLDFAST_TLS_CLIENT_CAS", "tls.clientCas"],
-    ["HOLDFAST_CLUSTER_NODE", "cluster"],
   ])("%s", (name, section) =>
     expect(refusals({ env: { [name]: "secret" } })).toEqual([
       expect.stringMatching(new RegExp(`^${name}: ${section} is not supported by this version: `)),
@@ -354,8 +360,8 @@ describe("sections of later versions stop the start", () => {
 
   test("no refusal shows what was written, it may be a secret", () => {
     const problems = refusals({
-      yaml: "auth: { token: hunter2 }\ncluster: { secret: hunter2 }",
-      env: { HOLDFAST_CLUSTER_SECRET: "hunter2", HOLDFAST_NOPE: "hunter2" },
+      yaml: "auth: { token: hunter2 }\nproxy: { password: hunter2 }",
+      env: { HOLDFAST_TLS_CLIENT_CAS: "hunter2", HOLDFAST_NOPE: "hunter2" },
     });
     expect(problems).toHaveLength(4);
     expect(problems.join()).not.toContain("hunter2");

@@ -1,5 +1,5 @@
 import type { Parsed } from "./parsed.ts";
-import type { PostgresHost, PostgresTlsMode } from "./stores.ts";
+import type { PostgresHost, PostgresTlsMode } from "./database.ts";
 
 /** What an address of PostgreSQL says. */
 export interface PostgresUrl {

@@ -1,23 +1,17 @@
+import type { ClusterConfig, SupervisedEtcdConfig } from "./cluster.ts";
+import type { DatabaseConfig, EtcdConfig, PostgresConfig } from "./database.ts";
 import { formatDuration } from "./duration.ts";
+import { formatListen } from "./listen.ts";
 import { formatPostgresUrl } from "./postgres-url.ts";
-import { masked } from "./secret.ts";
-import type {
-  BucketConfig,
-  DatabaseConfig,
-  EtcdConfig,
-  PemFile,
-  PostgresConfig,
-  S3Config,
-  Secret,
-  StorjConfig,
-  Stores,
-} from "./stores.ts";
+import { masked, type PemFile, type Secret } from "./secret.ts";
+import type { BucketConfig, S3Config, StorjConfig, Stores } from "./stores.ts";
 
 type Written = Record<string, unknown>;
 
-/** The sections `metadata` and `storage` as one would write them; a secret that is not in a file is masked. */
+/** The sections `metadata` and `storage`, or `cluster`, as one would write them; a secret that is not in a file is masked. */
 export function writtenStores(stores: Stores): Written {
   if (stores.kind === "files") return {};
+  if (stores.kind === "cluster") return { cluster: writtenCluster(stores.cluster) };
   const storage = { [stores.bucket.kind]: writtenBucket(stores.bucket) };
   if (stores.kind === "bucket-solo") return { storage };
   return { metadata: { [stores.database.kind]: writtenDatabase(stores.database) }, storage };
@@ -77,6 +71,34 @@ function writtenEtcd({ endpoints, prefix, credentials, tls }: EtcdConfig): Writt
     ...given({ username: credentials?.username }),
     ...secret("password", credentials?.password),
     ...(Object.keys(paths).length > 0 && { tls: paths }),
+  };
+}
+
+function writtenCluster(cluster: ClusterConfig): Written {
+  const { node, members, join, address, listen, secret: shared, etcd, healing } = cluster;
+  return {
+    node,
+    ...(join.length > 0 ? { join } : { members }),
+    address,
+    listen: formatListen(listen),
+    ...secret("secret", shared),
+    copies: cluster.copies,
+    durableCopies: cluster.durableCopies,
+    ...given({ zone: cluster.zone }),
+    downAfter: formatDuration(cluster.downAfter),
+    etcd: etcd.kind === "supervised" ? writtenSupervised(etcd) : writtenEtcd(etcd),
+    healing,
+  };
+}
+
+function writtenSupervised(etcd: SupervisedEtcdConfig): Written {
+  const { peerPort, clientPort, binary, heartbeat, electionTimeout } = etcd;
+  return {
+    peerPort,
+    clientPort,
+    ...given({ binary }),
+    heartbeat: formatDuration(heartbeat),
+    electionTimeout: formatDuration(electionTimeout),
   };
 }
 

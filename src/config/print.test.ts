@@ -62,7 +62,7 @@ test("every key that is set is printed with who set it", () => {
   expect(text).toContain('listen: [":1"] # --listen\n');
   expect(text).toContain("level: info # default\n");
   const printed: unknown = parse(text);
-  const optional = /^(?:tls\.|publicUrl$|metadata\.|storage\.)/;
+  const optional = /^(?:tls\.|publicUrl$|metadata\.|storage\.|cluster\.)/;
   for (const key of knownKeys.keys())
     if (!optional.test(key)) expect(at(printed, key)).toBeDefined();
 });

@@ -61,7 +61,10 @@ function comment(node: unknown, parents: string, sources: ReadonlyMap<string, st
   for (const { key, value } of node.items) {
     const path = `${parents}${String(key)}`;
     const source = sources.get(path);
-    if (isMap(value)) comment(value, `${path}.`, sources);
+    if (isMap(value) && source !== undefined) {
+      value.flow = true;
+      value.comment = ` ${source}`;
+    } else if (isMap(value)) comment(value, `${path}.`, sources);
     // A password that stands in an address is printed beside it, but nobody set its key.
     else if (source === "default" && isScalar(value) && isMasked(String(value.value))) continue;
     else if (source !== undefined && (isScalar(value) || isSeq(value)))

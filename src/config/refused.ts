@@ -9,11 +9,6 @@ const refused: readonly (readonly [section: string, why: string])[] = [
   ],
   ["tls.clientCas", `${protection}; remove it, and let a proxy ask for client certificates`],
   [
-    "cluster",
-    "it runs as one node, and Holdfast refuses to start rather than keep one copy where you asked for several; remove it",
-  ],
-  ["join", "it runs as one node, and Holdfast refuses to start rather than stand alone; remove it"],
-  [
     "proxy",
     "pull-through is not supported yet, and Holdfast refuses to start rather than be a plain registry where you asked for a cache; remove it",
   ],

@@ -1,7 +1,8 @@
 import { parsePostgresUrl, type PostgresUrl } from "./postgres-url.ts";
+import type { EtcdConfig, PostgresConfig } from "./database.ts";
 import type { SchemaOutput } from "./schema.ts";
+import type { Secret } from "./secret.ts";
 import type { Section } from "./section.ts";
-import type { EtcdConfig, PostgresConfig, Secret } from "./stores.ts";
 
 type Postgres = SchemaOutput["metadata"]["postgres"];
 type Etcd = SchemaOutput["metadata"]["etcd"];
@@ -89,7 +90,7 @@ function checkEndpoints(endpoints: readonly string[], { tls }: Etcd, section: Se
   if (protecting !== undefined)
     section.problem(
       `tls.${protecting}`,
-      `"${first}" is not encrypted; write https for every endpoint, or remove metadata.etcd.tls`,
+      `"${first}" is not encrypted; write https for every endpoint, or remove ${section.path}.tls`,
     );
   else if (plain.length < endpoints.length)
     section.problem(

@@ -1,20 +1,30 @@
+import type { DatabaseConfig } from "./database.ts";
+import type { Config } from "./config.ts";
 import type { Findings, Settings } from "./problem.ts";
 import { resolveS3, resolveStorj } from "./resolve-bucket.ts";
+import { resolveCluster } from "./resolve-cluster.ts";
 import { resolveEtcd, resolvePostgres } from "./resolve-database.ts";
 import type { SchemaOutput } from "./schema.ts";
 import { Section } from "./section.ts";
-import type { BucketConfig, DatabaseConfig, Stores } from "./stores.ts";
+import type { BucketConfig, Stores } from "./stores.ts";
 
 /** Which shape a registry on these stores has. */
-export function shapeOf(stores: Stores): "solo" | "shared" {
-  return stores.kind === "shared" ? "shared" : "solo";
+export function shapeOf({ kind }: Stores): Config["shape"] {
+  return kind === "shared" || kind === "cluster" ? kind : "solo";
 }
 
-/** What is written of `metadata` and `storage` makes the stores. `undefined` when there are problems; they are in `findings`. */
+/** What defaults and paths depend on. */
+export interface Place {
+  /** Where relative paths start. */
+  readonly cwd: string;
+  readonly hostName: string;
+}
+
+/** What is written of `metadata`, `storage` and `cluster` makes the stores. `undefined` when there are problems; they are in `findings`. */
 export function resolveStores(
   data: SchemaOutput,
   settings: Settings,
-  cwd: string,
+  { cwd, hostName }: Place,
   findings: Findings,
 ): Stores | undefined {
   const section = (path: string) => new Section(path, settings, cwd, findings);
@@ -22,6 +32,19 @@ export function resolveStores(
   const etcd = section("metadata.etcd");
   const s3 = section("storage.s3");
   const storj = section("storage.storj");
+  const cluster = section("cluster");
+  if (cluster.written) {
+    const others = [postgres, etcd, s3, storj].filter(({ written }) => written);
+    for (const other of others)
+      other.problem(
+        "",
+        "cluster is set too, which keeps metadata and bytes on the nodes' own disks; set only one of the two",
+      );
+    checkCluster(data, section("shape"));
+    const sections = { cluster, etcd: section("cluster.etcd"), cwd, hostName };
+    const resolved = resolveCluster(data, sections);
+    return resolved && { kind: "cluster", cluster: resolved };
+  }
   if (refuseBoth(postgres, etcd) || refuseBoth(s3, storj)) return undefined;
   const database = [postgres, etcd].find(({ written }) => written);
   const bucket = [s3, storj].find(({ written }) => written);
@@ -39,6 +62,14 @@ export function resolveStores(
   if (!stores.bucket) return undefined;
   if (!database) return { kind: "bucket-solo", bucket: stores.bucket };
   return stores.database && { kind: "shared", database: stores.database, bucket: stores.bucket };
+}
+
+function checkCluster({ shape }: SchemaOutput, at: Section): void {
+  if (shape !== undefined && shape !== "cluster")
+    at.problem(
+      "",
+      "the section cluster makes it a cluster; write shape: cluster, or remove that section",
+    );
 }
 
 function refuseBoth(one: Section, other: Section): boolean {
@@ -70,6 +101,8 @@ function checkShape(
 ): void {
   if (shape === "solo" && database)
     at.problem("", `${database.path} makes it shared; write shape: shared, or remove that section`);
+  if (shape === "cluster")
+    at.problem("", "there is no section cluster; set cluster.members, or write another shape");
   if (shape === "shared" && !database) {
     const lacking = bucket
       ? "there is no database; set metadata.postgres or metadata.etcd"

@@ -1,11 +1,11 @@
 import { accessSync, constants, existsSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { availableParallelism, hostname } from "node:os";
 import { resolve as absolute } from "node:path";
 import type { z } from "zod";
 import { actions } from "./action.ts";
 import type { AnonymousAccess, Config } from "./config.ts";
 import { knownKeys } from "./keys.ts";
-import { formatListen, type ListenAddress } from "./listen.ts";
+import { collide, formatListen, isSame } from "./listen.ts";
 import { shown } from "./parsed.ts";
 import type { Findings, Setting, Settings, Source } from "./problem.ts";
 import { resolveStores, shapeOf } from "./resolve-stores.ts";
@@ -19,12 +19,15 @@ export interface Machine {
   readonly cores: number;
   /** The data directory of an installation, used where it is there and can be written. */
   readonly installedData: string;
+  /** As the machine calls itself, domain included or not. */
+  readonly hostName: string;
 }
 
 export const thisMachine: Machine = {
   platform: process.platform,
   cores: availableParallelism(),
   installedData: "/var/lib/holdfast",
+  hostName: hostname(),
 };
 
 const nowhere: Source = { kind: "file", name: "configuration" };
@@ -60,9 +63,9 @@ export function resolve(
     const what = "it is the same address as listen; choose another port for the metrics";
     findings.problem(source("metrics.listen"), "metrics.listen", what);
   }
-  const stores = resolveStores(data, settings, cwd, findings);
+  const stores = resolveStores(data, settings, { cwd, hostName: machine.hostName }, findings);
   if (!stores || findings.problems.length > 0) return undefined;
-  const { metadata: _, storage: __, ...rest } = data;
+  const { metadata: _, storage: __, cluster: ___, ...rest } = data;
   return {
     ...rest,
     shape: shapeOf(stores),
@@ -121,14 +124,6 @@ function listHint(issue: z.core.$ZodIssue, { value, source }: Setting): string {
   if (!isText || issue.code !== "invalid_type" || issue.expected !== "array") return "";
   const items = value.split(/[\s,]+/).filter((item) => item !== "");
   return `, in a variable as JSON: '${shown(items)}'`;
-}
-
-function isSame(a: ListenAddress, b: ListenAddress): boolean {
-  return a.port !== 0 && a.port === b.port && a.host === b.host;
-}
-
-function collide(a: ListenAddress, b: ListenAddress): boolean {
-  return isSame(a, b) || (a.port !== 0 && a.port === b.port && (a.host === "" || b.host === ""));
 }
 
 function defaultData(cwd: string, { installedData }: Machine): string {

@@ -1,8 +1,8 @@
 import { z } from "zod";
+import { postgresTlsModes } from "./database.ts";
 import { parseOrigin } from "./origin.ts";
 import { shown, type Parsed } from "./parsed.ts";
 import { count, duration, each, key, lift, path, secret, secretFile, text } from "./schema-key.ts";
-import { postgresTlsModes } from "./stores.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -175,48 +175,56 @@ const postgres = z
 const etcdPrefix = /^\/?(?:[a-z0-9._-]+\/)+$/i;
 const etcdPrefixForm = 'a text that ends with "/", such as "holdfast/"';
 
+/** How an etcd cluster that is there already is reached; `at`: the section of these keys. */
+export const etcdKeys = (at: string, description: string) => ({
+  endpoints: key(
+    z
+      .union([z.string(), z.array(z.string()).min(1)])
+      .transform(lift(each(parseOrigin("http://10.0.0.1:2379"))))
+      .optional(),
+    description,
+    {
+      form: 'an address such as "http://10.0.0.1:2379", or a list of them',
+      otherwise: "none",
+    },
+  ),
+  prefix: key(
+    z
+      .string()
+      .transform(lift(text(etcdPrefix, etcdPrefixForm)))
+      .prefault("holdfast/"),
+    "What all keys begin with, so that several things can share a cluster.",
+    { form: etcdPrefixForm },
+  ),
+  username: key(
+    z.string().min(1).optional(),
+    "The user, where etcd asks for one. Set together with a password.",
+    { form: "a text", otherwise: "none" },
+  ),
+  password: secret("The password of the user."),
+  passwordFile: secretFile(`\`${at}.password\``),
+  tls: z
+    .strictObject({
+      ca: path(
+        "Certificates (PEM) of the authorities to trust for etcd, instead of the system's.",
+        "the system's",
+      ),
+      cert: path(
+        "The client's certificate chain (PEM), where etcd asks for one. Set together with `key`.",
+        "none",
+      ),
+      key: path("The private key (PEM) of that certificate.", "none"),
+    })
+    .prefault({}),
+});
+
 const etcd = z
-  .strictObject({
-    endpoints: key(
-      z
-        .union([z.string(), z.array(z.string()).min(1)])
-        .transform(lift(each(parseOrigin("http://10.0.0.1:2379"))))
-        .optional(),
+  .strictObject(
+    etcdKeys(
+      "metadata.etcd",
       "The members of the etcd cluster (3.4 or later) that holds the metadata.",
-      {
-        form: 'an address such as "http://10.0.0.1:2379", or a list of them',
-        otherwise: "none",
-      },
     ),
-    prefix: key(
-      z
-        .string()
-        .transform(lift(text(etcdPrefix, etcdPrefixForm)))
-        .prefault("holdfast/"),
-      "What all keys begin with, so that several things can share a cluster.",
-      { form: etcdPrefixForm },
-    ),
-    username: key(
-      z.string().min(1).optional(),
-      "The user, where etcd asks for one. Set together with a password.",
-      { form: "a text", otherwise: "none" },
-    ),
-    password: secret("The password of the user."),
-    passwordFile: secretFile("`metadata.etcd.password`"),
-    tls: z
-      .strictObject({
-        ca: path(
-          "Certificates (PEM) of the authorities to trust for etcd, instead of the system's.",
-          "the system's",
-        ),
-        cert: path(
-          "The client's certificate chain (PEM), where etcd asks for one. Set together with `key`.",
-          "none",
-        ),
-        key: path("The private key (PEM) of that certificate.", "none"),
-      })
-      .prefault({}),
-  })
+  )
   .prefault({});
 
 export const metadata = z.strictObject({ postgres, etcd }).prefault({});

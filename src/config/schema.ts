@@ -5,6 +5,7 @@ import { parseListen, type ListenAddress } from "./listen.ts";
 import type { Parsed } from "./parsed.ts";
 import { parsePublicUrl } from "./public-url.ts";
 import { choice, count, duration, each, key, lift, path, size } from "./schema-key.ts";
+import { cluster } from "./schema-cluster.ts";
 import { metadata, storage } from "./schema-stores.ts";
 
 const optionalListen = (text: string): Parsed<ListenAddress | undefined> =>
@@ -13,9 +14,9 @@ const optionalListen = (text: string): Parsed<ListenAddress | undefined> =>
 /** The configuration file. Its input is what an operator writes, its output typed values; `resolve` adds what depends on the machine. */
 export const schema = z.strictObject({
   shape: key(
-    z.enum(["solo", "shared"]).optional(),
-    "How this registry is built, as an assertion: it stops the start when `metadata` and `storage` say otherwise. A database and a bucket are `shared` (any number of nodes), everything else is `solo` (one node).",
-    { form: '"solo" or "shared"', otherwise: "not asserted" },
+    z.enum(["solo", "shared", "cluster"]).optional(),
+    "How this registry is built, as an assertion: it stops the start when the rest says otherwise. A database and a bucket are `shared` (any number of nodes), the section `cluster` is `cluster` (nodes with disks of their own), everything else is `solo` (one node).",
+    { form: '"solo", "shared" or "cluster"', otherwise: "not asserted" },
   ),
   listen: key(
     z
@@ -136,6 +137,7 @@ export const schema = z.strictObject({
     .prefault({}),
   metadata,
   storage,
+  cluster,
   collection: z
     .strictObject({
       grace: duration(

@@ -1,6 +1,21 @@
 import { readFileSync } from "node:fs";
 import type { Parsed } from "./parsed.ts";
 
+/** The text of a file, or a secret that may come from one. The text of a secret is never printed or logged. */
+export interface Secret {
+  /** As written, or the content of the file without final line breaks; not empty. */
+  readonly text: string;
+  /** Absolute path; `undefined`: written in the configuration itself. */
+  readonly file: string | undefined;
+}
+
+/** A PEM file as it was read at the start. */
+export interface PemFile {
+  readonly text: string;
+  /** Absolute path. */
+  readonly file: string;
+}
+
 const marker = /^\(secret, \d+ characters?\)$/;
 
 /** What is shown of a secret. */

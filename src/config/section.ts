@@ -1,8 +1,7 @@
 import { resolve as absolute } from "node:path";
 import type { Parsed } from "./parsed.ts";
 import type { Findings, Settings, Source } from "./problem.ts";
-import { isMasked, readPemFile, readSecretFile } from "./secret.ts";
-import type { PemFile, Secret } from "./stores.ts";
+import { isMasked, readPemFile, readSecretFile, type PemFile, type Secret } from "./secret.ts";
 
 /** What a section of the configuration is resolved with: who set its keys, the files they name, its problems. */
 export class Section {

@@ -4,6 +4,9 @@ import { join } from "node:path";
 /** Something to look for where no secret may be. */
 export const hunter = "hunter2-hunter2";
 
+/** The same where a secret has to be long: 47 characters. */
+export const longHunter = `${hunter}+${hunter}+${hunter}`;
+
 const pem = (kind: string) => `-----BEGIN ${kind}-----\nMA==\n-----END ${kind}-----\n`;
 
 /** Writes what the sections below name into a directory. */
@@ -19,6 +22,7 @@ export function writeStoreFiles(cwd: string): void {
     "pg.password": hunter,
     "pg.url": `postgres://me:${hunter}@db/images\n`,
     "etcd.password": hunter,
+    "cluster.secret": `${longHunter}\n`,
   };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(cwd, name), text);
 }
@@ -94,4 +98,51 @@ export const storeSections = [
     storage: { s3: { bucket: "images" } },
   },
   { storage: { s3: { bucket: "images.example.com" } } },
+] as const;
+
+/** Sections that together hold every key of `cluster`. */
+export const clusterSections = [
+  {
+    cluster: {
+      node: "n2",
+      members: { n1: "10.0.0.1:5080", n2: "N2.example.com:5090", n3: "[fd00::3]:5080" },
+      address: "n2.example.com:5090",
+      listen: "10.0.0.2:5080",
+      secret: longHunter,
+      copies: 5,
+      durableCopies: 4,
+      zone: "rack-1",
+      downAfter: "1h",
+      etcd: {
+        peerPort: 6081,
+        clientPort: 6082,
+        binary: "tools/etcd",
+        heartbeat: "200ms",
+        electionTimeout: "2s",
+      },
+      healing: { bytesPerSecond: "50MB" },
+    },
+  },
+  {
+    cluster: {
+      join: ["10.0.0.1:5080", "10.0.0.2:5080"],
+      address: "127.0.0.4:5080",
+      secretFile: "cluster.secret",
+      etcd: {
+        endpoints: ["https://a:2379", "https://b:2379"],
+        prefix: "registry/",
+        username: "me",
+        password: longHunter,
+        tls: { ca: "ca.pem", cert: "client.pem", key: "client.key" },
+      },
+    },
+  },
+  {
+    cluster: {
+      join: "10.0.0.1:5080",
+      address: "10.0.0.4:5080",
+      secretFile: "cluster.secret",
+      etcd: { endpoints: "http://a:2379", username: "me", passwordFile: "etcd.password" },
+    },
+  },
 ] as const;

@@ -13,7 +13,7 @@ writeFileSync(join(cwd, "two-lines"), `${hunter}\nsecond\n`);
 const stores = (tree: unknown) => load({ yaml: JSON.stringify(tree) }).config.stores;
 function bucketOf(tree: unknown) {
   const given = stores(tree);
-  return given.kind === "files" ? undefined : given.bucket;
+  return "bucket" in given ? given.bucket : undefined;
 }
 const refusals = (given: Given): string[] => {
   const problems = refusalsOf(() => load(given), cwd);

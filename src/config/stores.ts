@@ -1,28 +1,18 @@
+import type { ClusterConfig } from "./cluster.ts";
+import type { DatabaseConfig } from "./database.ts";
 import type { Milliseconds } from "./duration.ts";
+import type { PemFile, Secret } from "./secret.ts";
 
-/** Where metadata and bytes are kept. The shape `shared` is the last kind, `solo` the others. */
+/** Where metadata and bytes are kept. The shapes `shared` and `cluster` are the kinds of that name, `solo` the others. */
 export type Stores =
   /** Both in the data directory. */
   | { readonly kind: "files" }
   /** Bytes and journal in a bucket that one node owns; the data directory is a cache of it. */
   | { readonly kind: "bucket-solo"; readonly bucket: BucketConfig }
   /** Any number of nodes; nothing in the data directory matters. */
-  | { readonly kind: "shared"; readonly database: DatabaseConfig; readonly bucket: BucketConfig };
-
-/** The text of a file, or a secret that may come from one. The text of a secret is never printed or logged. */
-export interface Secret {
-  /** As written, or the content of the file without final line breaks; not empty. */
-  readonly text: string;
-  /** Absolute path; `undefined`: written in the configuration itself. */
-  readonly file: string | undefined;
-}
-
-/** A PEM file as it was read at the start. */
-export interface PemFile {
-  readonly text: string;
-  /** Absolute path. */
-  readonly file: string;
-}
+  | { readonly kind: "shared"; readonly database: DatabaseConfig; readonly bucket: BucketConfig }
+  /** Several nodes that keep both on their own disks. */
+  | { readonly kind: "cluster"; readonly cluster: ClusterConfig };
 
 export type BucketConfig = S3Config | StorjConfig;
 
@@ -69,50 +59,4 @@ export interface RedirectConfig {
   readonly ttl: Milliseconds;
   /** A client whose `User-Agent` contains one of these, in any case, gets the bytes from us. */
   readonly exceptUserAgents: readonly string[];
-}
-
-export type DatabaseConfig = PostgresConfig | EtcdConfig;
-
-export interface PostgresConfig {
-  readonly kind: "postgres";
-  /** At least one; of several, the one that takes writes is meant. */
-  readonly hosts: readonly PostgresHost[];
-  readonly database: string;
-  readonly user: string;
-  /** Its `file` is `urlFile` where it stands in that. */
-  readonly password: Secret | undefined;
-  /** Absolute path of the file that held the address. */
-  readonly urlFile: string | undefined;
-  readonly tls: {
-    /** `prefer`: when the server can; `require`: encrypted, whoever answers; `verify-full`: certificate and name checked. */
-    readonly mode: PostgresTlsMode;
-    /** Authorities trusted instead of the system's; only with `verify-full`. */
-    readonly ca: PemFile | undefined;
-  };
-  /** Most connections of one process. */
-  readonly connections: number;
-}
-
-export const postgresTlsModes = ["disable", "prefer", "require", "verify-full"] as const;
-export type PostgresTlsMode = (typeof postgresTlsModes)[number];
-
-export interface PostgresHost {
-  /** Host name or address without brackets; or, beginning with `/`, the directory of a unix socket. */
-  readonly host: string;
-  readonly port: number;
-}
-
-export interface EtcdConfig {
-  readonly kind: "etcd";
-  /** Origins without a final slash; at least one, all http or all https. */
-  readonly endpoints: readonly string[];
-  /** All keys begin with it; ends with `/`. */
-  readonly prefix: string;
-  readonly credentials: { readonly username: string; readonly password: Secret } | undefined;
-  readonly tls: {
-    /** Authorities trusted instead of the system's. */
-    readonly ca: PemFile | undefined;
-    /** The client's own certificate chain and its private key. */
-    readonly client: { readonly cert: PemFile; readonly key: PemFile } | undefined;
-  };
 }

@@ -15,6 +15,7 @@ const spoken = new Map([
   ["metadata.postgres", "set metadata.postgres.url"],
   ["metadata.etcd", "set metadata.etcd.endpoints"],
   ["storage", "set storage.s3 or storage.storj"],
+  ["cluster", "set cluster.members, or cluster.join on a node that comes later"],
   ["storage.s3", "set storage.s3.bucket"],
   ["storage.storj", "set storage.storj.bucket and storage.storj.accessGrant"],
 ]);

@@ -6,6 +6,12 @@ import type { RequestBody } from "./body.ts";
 import type { Peer } from "./server.ts";
 import type { Query } from "./target.ts";
 
+/**
+ * Has a request answered by the node that it concerns; `body` has not been read. Throws `OciError`, or what the
+ * stores throw.
+ */
+export type Forward = (node: string, request: Request, body: RequestBody) => Promise<Response>;
+
 export interface Call {
   readonly request: Request;
   readonly body: RequestBody;
@@ -15,6 +21,8 @@ export interface Call {
   readonly caller: Caller;
   readonly registry: Registry;
   readonly config: Config;
+  /** Only where there are nodes that keep things of their own. */
+  readonly forward: Forward | undefined;
   /** A path of ours as a client should see it: relative, or below `publicUrl` where that is configured. */
   link(path: string): string;
 }

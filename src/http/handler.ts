@@ -7,7 +7,7 @@ import { parseRoute, type Route } from "../oci/route.ts";
 import type { Caller } from "../registry/context.ts";
 import type { Registry } from "../registry/registry.ts";
 import { BodyBroken, RequestBody } from "./body.ts";
-import type { Call } from "./call.ts";
+import type { Call, Forward } from "./call.ts";
 import { clientAddressReader } from "./client-address.ts";
 import { healthAnswer } from "./health.ts";
 import type { HttpMetrics } from "./metrics.ts";
@@ -23,6 +23,7 @@ export interface HandlerDeps {
   readonly log: Logger;
   readonly metrics: HttpMetrics;
   readonly readiness: () => Readiness;
+  readonly forward?: Forward | undefined;
 }
 
 export type Handler = (request: Request, peer: Peer) => Promise<Response>;
@@ -31,7 +32,7 @@ export type Handler = (request: Request, peer: Peer) => Promise<Response>;
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
 export function createHandler(deps: HandlerDeps): Handler {
-  const { registry, config, log, metrics } = deps;
+  const { registry, config, log, metrics, forward } = deps;
   const caller: Caller = {
     subject: "anonymous",
     may: (action) => config.auth.anonymous.includes(action),
@@ -64,7 +65,8 @@ export function createHandler(deps: HandlerDeps): Handler {
       } else {
         route = parsed.template;
         const query = new Query(target.search);
-        const call: Call = { request, body, method, query, peer, caller, registry, config, link };
+        const common = { peer, caller, registry, config, forward, link };
+        const call: Call = { request, body, method, query, ...common };
         response = isPush(parsed, method)
           ? await gate.pass(body, peer, async () => dispatch(call, parsed))
           : await dispatch(call, parsed);

@@ -78,7 +78,7 @@ async function redirection(call: Call, blob: PulledBlob): Promise<string | undef
 }
 
 function redirectOf({ stores }: Config): RedirectConfig | undefined {
-  return stores.kind === "files" ? undefined : stores.bucket.redirect;
+  return "bucket" in stores ? stores.bucket.redirect : undefined;
 }
 
 function purposeOf({ method }: Call): Purpose {

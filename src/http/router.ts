@@ -2,6 +2,7 @@
 import { OciError } from "../oci/errors.ts";
 import { parseReference, type Reference, type Route } from "../oci/route.ts";
 import type { Action } from "../registry/context.ts";
+import { UploadElsewhere } from "../registry/upload.ts";
 import type { Call } from "./call.ts";
 import { deleteManifest, putManifest } from "./manifests.ts";
 import { getCatalog, getReferrers, getTags } from "./lists.ts";
@@ -59,11 +60,11 @@ function methodsOf(route: Exclude<Route, { kind: "ping" }>): Methods {
     case "upload": {
       const { name, id } = route;
       return {
-        GET: ["push", async (call) => getUpload(call, name, id)],
-        PATCH: ["push", async (call) => patchUpload(call, name, id)],
-        PUT: ["push", async (call) => putUpload(call, name, id)],
+        GET: ["push", whereItIs(async (call) => getUpload(call, name, id))],
+        PATCH: ["push", whereItIs(async (call) => patchUpload(call, name, id))],
+        PUT: ["push", whereItIs(async (call) => putUpload(call, name, id))],
         // Giving up one's own upload deletes nothing that anybody was promised.
-        DELETE: ["push", async (call) => deleteUpload(call, name, id)],
+        DELETE: ["push", whereItIs(async (call) => deleteUpload(call, name, id))],
       };
     }
     case "tags":
@@ -73,6 +74,19 @@ function methodsOf(route: Exclude<Route, { kind: "ping" }>): Methods {
     default:
       return route satisfies never;
   }
+}
+
+/** Answered here, or by the node that has the upload. */
+function whereItIs(run: Answer): Answer {
+  return async (call) => {
+    try {
+      return await run(call);
+    } catch (error) {
+      if (!(error instanceof UploadElsewhere)) throw error;
+      if (call.forward === undefined) throw new OciError("BLOB_UPLOAD_UNKNOWN");
+      return call.forward(error.home, call.request, call.body);
+    }
+  };
 }
 
 function ping(call: Call): Response {

@@ -194,6 +194,8 @@ test("the journal keeps the registry's facts, not those of its running nodes, an
     keys.upload("x"),
     keys.lease("x"),
     keys.alive("x"),
+    keys.node("x"),
+    keys.healing("x"),
     keys.journal("x"),
     keys.restoring,
     "multipart!x",

@@ -78,6 +78,12 @@ export const keys = {
   alive: (run: string): string => `alive!${run}`,
   alives: "alive!",
 
+  /** A member of the cluster, and how far its store is from holding what it should. */
+  node: (name: string): string => `node!${name}`,
+  nodes: "node!",
+  healing: (name: string): string => `healing!${name}`,
+  healings: "healing!",
+
   /** How far the journal reaches, as each of its writers knows. */
   journal: (writer: string): string => `journal!${writer}`,
   journals: "journal!",
@@ -107,12 +113,17 @@ export function lastPart(key: string): string {
   return key.slice(key.lastIndexOf("!") + 1);
 }
 
-/** Facts of the running nodes, and what must not leave the store. */
+/**
+ * Facts of the running nodes, and what must not leave the store. Nodes write themselves down at each start: a rebuilt
+ * store that remembered those of old would wait for copies on machines that are not there.
+ */
 const UNJOURNALED = new Set([
   "upload",
   "multipart",
   "lease",
   "alive",
+  "node",
+  "healing",
   "journal",
   "restore",
   "secret",

@@ -1,12 +1,13 @@
 /** Comparing what metadata says with what is stored, both ways, and mending what can be. */
 import { batches } from "../base/batches.ts";
-import type { ListedBlob } from "../blobs/port.ts";
+import type { ListedBlob, OwnerlessBytes } from "../blobs/port.ts";
 import { keys, lastPart } from "../meta/keys.ts";
 import { parseDigest, type Digest } from "../oci/digest.ts";
 import { removeTrash } from "./bytes.ts";
 import { expectation, type Context } from "./context.ts";
 import { pages } from "../meta/pages.ts";
 import { decode, encode, type BlobRecord, type Versioned } from "./records.ts";
+import { findOwnerless } from "./ownerless.ts";
 import { isContent } from "./verify.ts";
 
 /** What was found, and what became of it. */
@@ -27,8 +28,12 @@ export interface Drift {
 
 export type DriftEvent =
   | { readonly type: "drift"; readonly drift: Drift }
+  | { readonly type: "ownerless"; readonly bytes: OwnerlessBytes; readonly fate: Fate }
   /** Of `total` things to look at, as far as it is known. */
   | { readonly type: "progress"; readonly phase: DriftPhase; readonly done: number };
+
+/** `young`: whoever wrote them may not be done for as long as uploads live; the purge takes them later. */
+export type Fate = "removed" | "left" | "young";
 
 export type DriftPhase = "records" | "rights" | "stored bytes";
 
@@ -84,6 +89,13 @@ export async function* findDrift(
   }
   for (const drift of broken.values()) {
     yield { type: "drift", drift: repair ? await giveUp(ctx, drift) : drift };
+  }
+  const deadline = ctx.clock.now() - ctx.options.uploadExpiry;
+  for await (const bytes of findOwnerless(ctx)) {
+    signal.throwIfAborted();
+    const isOld = bytes.modified < deadline;
+    if (isOld && repair) await ctx.blobs.discard(bytes.id);
+    yield { type: "ownerless", bytes, fate: isOld ? (repair ? "removed" : "left") : "young" };
   }
 }
 

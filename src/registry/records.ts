@@ -83,6 +83,8 @@ export interface UploadRecord {
   /** Who opened it: nobody else continues it. */
   readonly subject: string;
   readonly algorithm: Algorithm;
+  /** The node that has the bytes, where each keeps its own. */
+  readonly home?: string;
   /** What the store held when the latest request ended, as it said itself. */
   readonly progress?: UploadProgress;
   readonly cancelled?: boolean;

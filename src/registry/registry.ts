@@ -16,6 +16,7 @@ import { countBlobs } from "./stats.ts";
 import { mountBlob } from "./link.ts";
 import { listRepositories, listTags, type PageRequest } from "./list.ts";
 import { pullBlob, pullManifest, type Purpose } from "./pull.ts";
+import { purgeOwnerless } from "./ownerless.ts";
 import { purgeUploads, sweepTrash } from "./purge.ts";
 import { pushManifest, type ManifestPush } from "./push.ts";
 import { listReferrers, type ReferrersRequest } from "./referrers.ts";
@@ -122,6 +123,7 @@ export async function createRegistry(deps: RegistryDeps) {
       return listReferrers(ctx, name, subject, request);
     },
     purgeUploads: async (signal: AbortSignal) => purgeUploads(ctx, signal),
+    purgeOwnerless: async (signal: AbortSignal) => purgeOwnerless(ctx, signal),
     sweepTrash: async (signal: AbortSignal) => sweepTrash(ctx, signal),
     /** Where metadata and stored bytes disagree. */
     findDrift: (options: DriftOptions) => findDrift(ctx, options),

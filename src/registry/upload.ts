@@ -35,6 +35,16 @@ export interface Chunk {
   readonly span: ByteSpan | undefined;
 }
 
+/** The session's bytes are on another node, which has to be asked; nothing of the request has been read. */
+export class UploadElsewhere extends Error {
+  override readonly name = "UploadElsewhere";
+  readonly home: string;
+  constructor(home: string) {
+    super(`the upload is held by node ${home}`);
+    this.home = home;
+  }
+}
+
 interface Session {
   readonly id: string;
   readonly name: RepositoryName;
@@ -173,6 +183,7 @@ async function findSession(
   if (record?.value.cancelled || active + ctx.options.uploadExpiry < ctx.clock.now()) {
     throw uploadUnknown(id);
   }
+  requireHere(ctx, record);
   return { id, name, caller, algorithm: said.algorithm, record };
 }
 
@@ -191,6 +202,7 @@ async function hold(
   // Read again now that nobody else can move it: the holder before may have ended since.
   try {
     const record = await readRecord(ctx, session.id);
+    requireHere(ctx, record);
     if (!record?.value.cancelled) return { session: { ...session, record }, upload };
   } catch (error) {
     await upload.suspend();
@@ -289,7 +301,7 @@ async function suspend(ctx: Context, session: Session, upload: BlobUpload): Prom
     const key = keys.upload(session.id);
     cancelled = await commitPlan(ctx.meta, async () => {
       const record = await readRecord(ctx, session.id);
-      if (record?.value.cancelled) return { result: true };
+      if (record?.value.cancelled || isElsewhere(ctx, record)) return { result: true };
       const value = encode({ ...blankRecord(ctx, session), progress });
       return {
         commit: { expect: [expectation(key, record)], put: [{ key, value }] },
@@ -310,7 +322,23 @@ async function forget(ctx: Context, { id, record }: Session): Promise<void> {
 }
 
 function blankRecord(ctx: Context, { name, caller, algorithm }: Session): UploadRecord {
-  return { repository: name, subject: caller.subject, algorithm, at: ctx.clock.now() };
+  const { home } = ctx.blobs;
+  return {
+    repository: name,
+    subject: caller.subject,
+    algorithm,
+    ...(home === undefined ? {} : { home }),
+    at: ctx.clock.now(),
+  };
+}
+
+function isElsewhere(ctx: Context, record: Versioned<UploadRecord> | undefined): boolean {
+  const home = record?.value.home;
+  return home !== undefined && home !== ctx.blobs.home;
+}
+
+function requireHere(ctx: Context, record: Versioned<UploadRecord> | undefined): void {
+  if (isElsewhere(ctx, record)) throw new UploadElsewhere(record?.value.home ?? "");
 }
 
 export function digestOf(algorithm: Algorithm, bytes: Uint8Array): Digest {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { startBalancedNodes } from "../support/nodes.ts";
+import { startBalanced } from "../support/nodes.ts";
 import { startServer } from "../support/server.ts";
 import { storesOfSuite } from "../support/shared-place.ts";
 import type { CheckResult } from "./report.ts";
@@ -52,5 +52,5 @@ describe.each(RUNS)("conformance $name", ({ sparse, atLeast, env }) => {
 async function start(held: AsyncDisposableStack, env: Record<string, string>): Promise<string> {
   const kind = storesOfSuite();
   if (kind === undefined) return held.use(await startServer({ workers: 2, env })).url;
-  return held.use(await startBalancedNodes(kind, { env })).balancer.url;
+  return held.use(await startBalanced(kind, { env })).balancer.url;
 }

@@ -1,12 +1,12 @@
 /** Tags are linearizable: what many clients saw at many nodes has an order that explains it. */
-import { expect, test } from "bun:test";
+import { test } from "bun:test";
 import { describeWith } from "../clients/support/tools.ts";
 import { describeEtcd, startEtcd } from "../support/etcd.ts";
 import { startNodes, type Nodes } from "../support/nodes.ts";
 import { describePostgres, startPostgres } from "../support/postgres.ts";
 import { randomOf, seedOf, type Random } from "../support/random.ts";
 import { etcdEnv, newBucketPlace, newPlace, type DatabaseKind } from "../support/shared-place.ts";
-import { type Action, isLinearizable, type Operation } from "./support/linearizable.ts";
+import { expectLinearizable } from "./support/histories.ts";
 import { startTagClients, type TagClients } from "./support/tag-clients.ts";
 
 const CALM_MS = 6000;
@@ -23,37 +23,7 @@ async function check(
     tags: 4,
   });
   await meanwhile(clients);
-  const history = await clients.stop();
-  for (const [tag, operations] of history) {
-    const unknown = operations.filter((operation) => operation.unknown).length;
-    console.log(`${tag}: ${operations.length} operations, ${unknown} without an answer`);
-    const fine = isLinearizable(operations);
-    if (!fine) await Bun.write(`/tmp/holdfast-history-${tag}.json`, JSON.stringify(operations));
-    expect({ tag, fine }).toEqual({ tag, fine: true });
-  }
-  expect(history.size).toBe(4);
-  expect(kindsOf([...history.values()].flat())).toBe(7);
-}
-
-/** How many of the seven things that can be seen of a tag were seen. */
-function kindsOf(operations: readonly Operation[]): number {
-  const seen = operations.filter(({ unknown }) => unknown !== true);
-  return new Set(seen.map(({ action }) => kindOf(action))).size;
-}
-
-function kindOf(action: Action): string {
-  switch (action.kind) {
-    case "read":
-      return `read ${action.value !== undefined}`;
-    case "write":
-      return "write";
-    case "delete":
-      return `delete ${action.existed}`;
-    case "swap":
-      return `swap ${action.succeeded}`;
-    default:
-      return action satisfies never;
-  }
+  expectLinearizable(await clients.stop());
 }
 
 /** Waits until so many more answers have come: whatever was broken, the registry works again. */

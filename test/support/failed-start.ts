@@ -12,9 +12,11 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Run as the user nobody without any capability; needs root. */
   readonly asNobody?: boolean;
+  /** Milliseconds after which it is killed; default 15 s. */
+  readonly timeout?: number;
 }
 
-/** Runs `holdfast` with these arguments until it ends; kills it after 15 s. */
+/** Runs `holdfast` with these arguments until it ends. */
 export async function runHoldfast(
   args: readonly string[],
   options: RunOptions = {},
@@ -28,7 +30,7 @@ export async function runHoldfast(
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
-    timeout: 15_000,
+    timeout: options.timeout ?? 15_000,
     killSignal: "SIGKILL",
     env: { PATH: process.env["PATH"] ?? "", HOLDFAST_METRICS_LISTEN: "off", ...options.env },
   });

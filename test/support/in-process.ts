@@ -65,6 +65,7 @@ type Handle = InProcess["handle"];
 
 export async function openInProcess(options: InProcessOptions = {}): Promise<InProcess> {
   const kind = storesOfSuite();
+  if (kind === "cluster") throw new Error("these tests run in one process, a cluster in many");
   const clock: Clock = options.clock ?? { now: () => Date.now() };
   const installation =
     kind === undefined ? await openSolo(options, clock) : await openShared(options, kind);

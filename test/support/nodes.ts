@@ -1,6 +1,7 @@
 /** Several real nodes of one installation: started, ended and replaced as in operation. */
 import { signal } from "./processes.ts";
-import { newPlace, type DatabaseKind } from "./shared-place.ts";
+import { startCluster } from "./cluster.ts";
+import { newPlace, type DatabaseKind, type StoresKind } from "./shared-place.ts";
 import { startServer, type ServerOptions, type TestServer } from "./server.ts";
 import { startBalancer, type Balancer } from "./balancer.ts";
 
@@ -70,6 +71,19 @@ export async function startNodes(options: NodesOptions): Promise<Nodes> {
 export interface BalancedNodes extends AsyncDisposable {
   readonly nodes: Nodes;
   readonly balancer: Balancer;
+}
+
+/** A registry of several nodes of any kind, of which the balancer is all that is seen. */
+export async function startBalanced(
+  kind: StoresKind,
+  options: Pick<NodesOptions, "env"> = {},
+): Promise<Pick<BalancedNodes, "balancer"> & AsyncDisposable> {
+  if (kind !== "cluster") return startBalancedNodes(kind, options);
+  await using held = new AsyncDisposableStack();
+  const { nodes } = held.use(await startCluster(options));
+  const balancer = held.use(await startBalancer(() => nodes.filter(({ isRunning }) => isRunning)));
+  const all = held.move();
+  return { balancer, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
 /** Nodes at a new place with a balancer before them. */

@@ -15,11 +15,16 @@ import { startVersitygw, type Versitygw } from "./versitygw.ts";
 
 export type DatabaseKind = "postgres" | "etcd";
 
-/** The engines that HOLDFAST_TEST_STORES names for suites that run on any; `undefined`: solo. */
-export function storesOfSuite(): DatabaseKind | undefined {
+/** What several nodes keep their things in. */
+export type StoresKind = DatabaseKind | "cluster";
+const KINDS: readonly StoresKind[] = ["postgres", "etcd", "cluster"];
+
+/** The stores that HOLDFAST_TEST_STORES names for suites that run on any; `undefined`: solo. */
+export function storesOfSuite(): StoresKind | undefined {
   const name = process.env["HOLDFAST_TEST_STORES"];
-  if (name === undefined || name === "postgres" || name === "etcd") return name;
-  throw new Error(`HOLDFAST_TEST_STORES is ${name}: set it to postgres or etcd, or not at all`);
+  const kind = KINDS.find((known) => known === name);
+  if (kind !== undefined || name === undefined) return kind;
+  throw new Error(`HOLDFAST_TEST_STORES is ${name}: set it to ${KINDS.join(", ")}, or not at all`);
 }
 
 export interface SharedPlace extends AsyncDisposable {

@@ -1,8 +1,8 @@
 /** The data directory: names in it become durable here. */
 import fs from "node:fs";
 import { dirname, join } from "node:path";
-import { DirectoryCache, makeDirectory, syncDirectory } from "../../base/fsync.ts";
-import { ALGORITHMS, type Digest } from "../../oci/digest.ts";
+import { DirectoryCache, fsync, makeDirectory, syncDirectory } from "../../base/fsync.ts";
+import { ALGORITHMS } from "../../oci/digest.ts";
 import { BlobStoreUnavailable, type Locator } from "../port.ts";
 import { codeOf } from "./errors.ts";
 import {
@@ -11,7 +11,6 @@ import {
   isOwnLocator,
   isUploadId,
   isPackId,
-  newLocator,
   PACKS,
   UPLOADS,
 } from "./locator.ts";
@@ -100,9 +99,8 @@ export class Layout {
   }
 
   /** Moves a complete, durable file to a new place among the blobs, durably. */
-  async place(from: string, digest: Digest): Promise<Locator> {
-    const locator = newLocator(digest);
-    const to = this.path(locator);
+  async place(from: string, locator: Locator): Promise<Locator> {
+    const to = this.#checkedOwn(locator);
     const directory = dirname(to);
     await this.#ensure(directory);
     try {
@@ -124,17 +122,28 @@ export class Layout {
    * what makes the content durable, or to `undefined` when it made none.
    */
   async create(
-    digest: Digest,
+    locator: Locator,
     make: (path: string, directory: string) => Promise<(() => Promise<void>) | undefined>,
   ): Promise<Locator | undefined> {
-    const locator = newLocator(digest);
-    const path = this.path(locator);
+    const path = this.#checkedOwn(locator);
     const directory = dirname(path);
     await this.#ensure(directory);
     const settleContent = await make(path, directory);
     if (settleContent === undefined) return undefined;
     await this.#settle(path, directory, settleContent());
     return locator;
+  }
+
+  /** Makes a blob's file and its name durable, whoever wrote them, and may not have come to this yet. */
+  async syncBlob(locator: Locator): Promise<void> {
+    const path = this.#checked(locator);
+    const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+    try {
+      await fsync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    await this.#directories.sync(dirname(path));
   }
 
   /** Removes a blob's file durably, if there is one. */
@@ -177,6 +186,13 @@ export class Layout {
   #checked(locator: Locator): string {
     if (!isOwnLocator(locator) && !isAdoptedLocator(locator)) {
       throw new Error(`not a locator of this store: ${JSON.stringify(locator)}`);
+    }
+    return this.path(locator);
+  }
+
+  #checkedOwn(locator: Locator): string {
+    if (!isOwnLocator(locator)) {
+      throw new Error(`not a locator for new bytes: ${JSON.stringify(locator)}`);
     }
     return this.path(locator);
   }

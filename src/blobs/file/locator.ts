@@ -20,10 +20,11 @@ const PACKED = /^packs\/([a-z2-7]{16}):([0-9a-f]{4}):(.*)$/;
 const UPLOAD_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
 
-/** A fresh locator: 40 random bits tell the uploads of one digest apart. */
-export function newLocator(digest: Digest): Locator {
+/** A fresh locator: 40 random bits tell the uploads of one digest apart; a place key takes the first 15 of them. */
+export function newLocator(digest: Digest, key = ""): Locator {
   const hex = encodedOf(digest);
-  return `${BLOBS}/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}.${randomName()}` as Locator;
+  const random = key + randomName().slice(key.length);
+  return `${BLOBS}/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}.${random}` as Locator;
 }
 
 /** Where in a pack a record is. */
@@ -61,6 +62,14 @@ export function randomName(): string {
   let name = "";
   for (const byte of randomBytes(8)) name += BASE32.charAt(byte & 31);
   return name;
+}
+
+/** The digest that any locator spells; `undefined` for what is none. */
+export function digestOfLocator(text: string): Digest | undefined {
+  if (isOwnLocator(text)) return digestIn(text);
+  if (!isAdoptedLocator(text)) return packPlace(text)?.digest;
+  const [algorithm, , hex] = text.split("/").slice(4);
+  return parseDigest(`${algorithm}:${hex}`);
 }
 
 /** The digest that a locator of ours spells. */

@@ -3,7 +3,6 @@ import fs from "node:fs";
 import { fsync } from "../../base/fsync.ts";
 import { nameFile, openUnnamed } from "../../base/unnamed-file.ts";
 import { writeWholeAsync } from "../../base/whole-io.ts";
-import type { Digest } from "../../oci/digest.ts";
 import type { Locator } from "../port.ts";
 import { uploadPath, type Layout } from "./layout.ts";
 import { randomName } from "./locator.ts";
@@ -11,18 +10,22 @@ import { FILE_MODE } from "./upload.ts";
 
 const { O_RDWR, O_CREAT, O_EXCL } = fs.constants;
 
-/** Writes a new file and makes it durable under a locator of its own. Leaves nothing where it fails. */
-export async function putFile(layout: Layout, digest: Digest, bytes: Uint8Array): Promise<Locator> {
-  return (await putUnnamed(layout, digest, bytes)) ?? (await putRenamed(layout, digest, bytes));
+/** Writes a new file and makes it durable under a locator. Leaves nothing where it fails. */
+export async function putFile(
+  layout: Layout,
+  locator: Locator,
+  bytes: Uint8Array,
+): Promise<Locator> {
+  return (await putUnnamed(layout, locator, bytes)) ?? (await putRenamed(layout, locator, bytes));
 }
 
 /** A file that has no name before it is written; `undefined` where the system cannot do that. */
 function putUnnamed(
   layout: Layout,
-  digest: Digest,
+  locator: Locator,
   bytes: Uint8Array,
 ): Promise<Locator | undefined> {
-  return layout.create(digest, async (path, directory) => {
+  return layout.create(locator, async (path, directory) => {
     const fd = openUnnamed(directory, FILE_MODE);
     if (fd === undefined) return undefined;
     let named = false;
@@ -43,7 +46,7 @@ function putUnnamed(
   });
 }
 
-async function putRenamed(layout: Layout, digest: Digest, bytes: Uint8Array): Promise<Locator> {
+async function putRenamed(layout: Layout, locator: Locator, bytes: Uint8Array): Promise<Locator> {
   // It has the name of an upload, so that what a crash leaves is purged like one.
   const temporary = uploadPath(`put-${randomName()}${randomName()}`);
   const path = layout.path(temporary);
@@ -55,7 +58,7 @@ async function putRenamed(layout: Layout, digest: Digest, bytes: Uint8Array): Pr
     } finally {
       fs.closeSync(fd);
     }
-    return await layout.place(temporary, digest);
+    return await layout.place(temporary, locator);
   } catch (error) {
     fs.rmSync(path, { force: true });
     throw error;

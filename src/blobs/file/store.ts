@@ -8,12 +8,11 @@ import { close } from "../../base/fsync.ts";
 import { tryLock } from "../../base/flock.ts";
 import { readWhole, readWholeAsync } from "../../base/whole-io.ts";
 import type { Algorithm, Digest } from "../../oci/digest.ts";
+import type { PlacedStore, PlacedUpload } from "../placed.ts";
 import {
   BlobStoreUnavailable,
   UploadBusy,
   type BlobBody,
-  type BlobStore,
-  type BlobUpload,
   type ByteRange,
   type ListedBlob,
   type Locator,
@@ -23,7 +22,7 @@ import { codeOf, guarded } from "./errors.ts";
 import { HashThread } from "./hash-thread.ts";
 import { Layout, uploadPath } from "./layout.ts";
 import { listBlobs, listUploads } from "./listing.ts";
-import { packPlace } from "./locator.ts";
+import { digestOfLocator, isOwnLocator, newLocator, packPlace } from "./locator.ts";
 import { PackFiles } from "./pack-files.ts";
 import { PACK_BYTES, PackWriter } from "./pack-writer.ts";
 import { putFile } from "./put.ts";
@@ -37,14 +36,14 @@ export interface FileStoreOptions {
 }
 
 /** Opens the store. Throws `BlobStoreUnavailable` with the remedy where the directory cannot be written. */
-export async function openFileStore(options: FileStoreOptions): Promise<BlobStore> {
+export async function openFileStore(options: FileStoreOptions): Promise<PlacedStore> {
   const layout = await Layout.open(resolve(options.directory));
   return new FileStore(layout, options.packBytes ?? PACK_BYTES);
 }
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
 
-class FileStore implements BlobStore {
+class FileStore implements PlacedStore {
   readonly #layout: Layout;
   readonly #packs: PackFiles;
   readonly #writer: PackWriter;
@@ -97,12 +96,29 @@ class FileStore implements BlobStore {
       const isSmall = size <= SMALL;
       const locator = isSmall
         ? await this.#writer.put(digest, bytes)
-        : await putFile(this.#layout, digest, bytes);
+        : await putFile(this.#layout, newLocator(digest), bytes);
       return { locator, size };
     });
   }
 
-  upload(id: string, algorithm: Algorithm): Promise<BlobUpload> {
+  newLocator(digest: Digest, key?: string): Locator {
+    return newLocator(digest, key);
+  }
+
+  digestOf(locator: Locator): Digest | undefined {
+    return digestOfLocator(locator);
+  }
+
+  place(locator: Locator, bytes: Uint8Array<ArrayBuffer>): Promise<StoredBlob> {
+    return guarded(async () => {
+      const size = bytes.byteLength;
+      const isThere = isOwnLocator(locator) && this.#layout.find(locator)?.size === size;
+      await (isThere ? this.#layout.syncBlob(locator) : putFile(this.#layout, locator, bytes));
+      return { locator, size };
+    });
+  }
+
+  upload(id: string, algorithm: Algorithm): Promise<PlacedUpload> {
     return guarded(() => {
       this.#layout.requireSame();
       const fd = this.#hold(id, O_RDWR | O_CREAT);

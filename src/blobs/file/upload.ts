@@ -3,11 +3,13 @@ import fs from "node:fs";
 import { close, fsync } from "../../base/fsync.ts";
 import { readWhole, writeWhole } from "../../base/whole-io.ts";
 import { algorithmOf, makeDigest, type Algorithm, type Digest } from "../../oci/digest.ts";
-import { DigestMismatch, type BlobUpload, type StoredBlob, type UploadProgress } from "../port.ts";
+import type { PlacedUpload } from "../placed.ts";
+import { DigestMismatch, type Locator, type StoredBlob, type UploadProgress } from "../port.ts";
 import { storeError } from "./errors.ts";
 import type { HashStream } from "./hash-stream.ts";
 import type { HashThread } from "./hash-thread.ts";
 import { uploadPath, type Layout } from "./layout.ts";
+import { digestIn, isOwnLocator, newLocator } from "./locator.ts";
 
 /** An upload of at most this many bytes is gathered in memory and hashed in place, without the thread. */
 export const SMALL = 64 << 10;
@@ -23,7 +25,7 @@ export interface HeldUpload {
   readonly algorithm: Algorithm;
 }
 
-export class FileUpload implements BlobUpload {
+export class FileUpload implements PlacedUpload {
   readonly #held: HeldUpload;
   readonly #path: string;
   readonly #layout: Layout;
@@ -86,6 +88,27 @@ export class FileUpload implements BlobUpload {
   }
 
   commit(digest: Digest, proven?: UploadProgress): Promise<StoredBlob> {
+    return this.#commit(digest, newLocator(digest), proven);
+  }
+
+  async commitAs(locator: Locator, proven?: UploadProgress): Promise<StoredBlob> {
+    const digest = isOwnLocator(locator) ? digestIn(locator) : undefined;
+    if (digest === undefined) throw new Error(`not a locator for new bytes: ${locator}`);
+    return this.#commit(digest, locator, proven);
+  }
+
+  abort(): Promise<void> {
+    return this.#finish(async () => {
+      await this.#stream?.drop();
+      await fs.promises.unlink(this.#path);
+    });
+  }
+
+  #commit(
+    digest: Digest,
+    locator: Locator,
+    proven: UploadProgress | undefined,
+  ): Promise<StoredBlob> {
     return this.#finish(async () => {
       if (this.#told !== undefined) throw this.#told;
       const size = this.#size;
@@ -96,14 +119,7 @@ export class FileUpload implements BlobUpload {
         await fs.promises.unlink(this.#path);
         throw new DigestMismatch(digest, actual);
       }
-      return { locator: await this.#layout.place(uploadPath(this.#held.id), digest), size };
-    });
-  }
-
-  abort(): Promise<void> {
-    return this.#finish(async () => {
-      await this.#stream?.drop();
-      await fs.promises.unlink(this.#path);
+      return { locator: await this.#layout.place(uploadPath(this.#held.id), locator), size };
     });
   }
 

@@ -1,7 +1,7 @@
 /** The calls of S3 that the engine makes, each with its retries. Keys are below the prefix. */
 import { absent, openBody, type Body } from "./body.ts";
 import { refusalOf, S3Failure } from "./errors.ts";
-import { Transport, type S3Options } from "./transport.ts";
+import { Transport, type Call, type S3Options } from "./transport.ts";
 import { escapeXml, listOf, parseXml, textOf, type Xml } from "./xml.ts";
 
 export interface ListedObject {
@@ -28,8 +28,11 @@ export interface OpenMultipart {
 }
 
 const OCTETS = { "content-type": "application/octet-stream" };
-/** A store may have to gather the parts before it answers. */
-const COMPLETE_MS = 120_000;
+/** A store may have to copy the parts together before it answers: in bytes a millisecond, and milliseconds at most. */
+const GATHERED = 10_000;
+const COMPLETE_MAX_MS = 120_000;
+/** Bytes of an answer that are read in one go. */
+const AT_ONCE = 256 << 10;
 
 export class S3Client {
   readonly #transport: Transport;
@@ -48,9 +51,10 @@ export class S3Client {
   /** Bytes of the object, or `undefined` when it is absent. */
   async head(
     key: string,
+    within?: Pick<Call, "operation">,
   ): Promise<{ readonly size: number; readonly headers: Headers } | undefined> {
     const { status, headers } = await this.#transport.send(
-      { method: "HEAD", key, expected: [200, 404] },
+      { method: "HEAD", key, expected: [200, 404], ...within },
       (response) => response,
     );
     return status === 404 ? undefined : { size: Number(headers.get("content-length")), headers };
@@ -69,14 +73,14 @@ export class S3Client {
   async get(key: string, size?: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
     return this.#transport.send(
       { method: "GET", key, expected: [200, 404] },
-      async (response, abort) => {
+      async (response, abort, moved) => {
         if (response.status === 404) return absent(this.#transport, key, response);
         const announced = response.headers.get("content-length");
         if (size !== undefined && announced !== `${size}`) {
           abort();
           return undefined;
         }
-        const bytes = new Uint8Array(await response.arrayBuffer());
+        const bytes = await bytesOf(response, moved);
         if (announced === null || Number(announced) === bytes.byteLength) return bytes;
         throw new S3Failure(`the answer to GET ${key} was cut short`, "Network");
       },
@@ -192,18 +196,38 @@ export class S3Client {
         `<Part><PartNumber>${index + 1}</PartNumber><ETag>"${escapeXml(etag)}"</ETag></Part>`,
     );
     const body = `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${parts.join("")}</CompleteMultipartUpload>`;
+    const { answer: usual } = this.#transport.patience;
+    const answer = Math.min(COMPLETE_MAX_MS, usual + size / GATHERED);
     try {
       await this.#ask(
         { uploadId },
         "POST",
         key,
         { "content-type": "application/xml" },
-        { body: new TextEncoder().encode(body), answer: COMPLETE_MS },
+        { body: new TextEncoder().encode(body), answer },
       );
     } catch (error) {
       if (!(error instanceof S3Failure)) throw error;
       // Whatever was said last, an earlier attempt may have done it. The key is nobody else's.
-      if ((await this.head(key))?.size !== size) throw error;
+      if ((await this.head(key, { operation: usual }))?.size !== size) throw error;
+    }
+  }
+
+  /** Bytes of the parts that a multipart upload has; 0 when it has ended. */
+  async multipartSize(key: string, uploadId: string): Promise<number> {
+    let size = 0;
+    let marker = "";
+    for (;;) {
+      const after = marker === "" ? {} : { "part-number-marker": marker };
+      const xml = await this.#ask({ uploadId, ...after }, "GET", key).catch((error: unknown) => {
+        if (error instanceof S3Failure && error.isLoss) return undefined;
+        throw error;
+      });
+      if (xml === undefined) return 0;
+      for (const part of listOf(xml, "Part")) size += Number(textOf(part, "Size"));
+      const next = textOf(xml, "NextPartNumberMarker") ?? "";
+      if (textOf(xml, "IsTruncated") !== "true" || next === "" || next === marker) return size;
+      marker = next;
     }
   }
 
@@ -249,8 +273,8 @@ export class S3Client {
   ): Promise<Xml> {
     return this.#transport.send(
       { method, query, headers, expected: [200], ...(key === undefined ? {} : { key }), ...more },
-      async (response) => {
-        const text = await response.text();
+      async (response, _, moved) => {
+        const text = new TextDecoder().decode(await bytesOf(response, moved));
         if (!/<Error[\s>]/.test(text)) return parseXml(text);
         const where = this.#transport.where(`${method} ${key ?? ""}`);
         throw asFailed(refusalOf(where, 200, response.headers, text));
@@ -265,6 +289,19 @@ function asFailed(error: Error): Error {
     return error;
   }
   return new S3Failure(error.message, error.code, { status: 500 });
+}
+
+/** All bytes of the answer, however long it takes as long as some come. */
+async function bytesOf(response: Response, moved: () => void): Promise<Uint8Array<ArrayBuffer>> {
+  const size = Number(response.headers.get("content-length") ?? Number.NaN);
+  if (response.body === null || size <= AT_ONCE)
+    return new Uint8Array(await response.arrayBuffer());
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of response.body) {
+    moved();
+    chunks.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(chunks));
 }
 
 /** Reads what is left, so that the connection can serve again. */

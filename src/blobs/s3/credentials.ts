@@ -21,6 +21,8 @@ export type CredentialOptions =
 /** How long before they expire keys are replaced, and how old a file's content may be, in milliseconds. */
 const EARLY_MS = 5 * 60_000;
 const FILE_MS = 60_000;
+/** How long a request waits for keys, in milliseconds. */
+const WAIT_MS = 7000;
 
 export function credentialSource(options: CredentialOptions): CredentialSource {
   if (options === undefined) return chainCredentials();
@@ -67,16 +69,32 @@ export function chainCredentials(): CredentialSource {
 
 type Lasting = Credentials & { readonly goodUntil: number };
 
-/** Asks again when the answer has had its time; those who need it meanwhile wait for one answer. */
+/** Asks again when the answer has had its time; those who need it meanwhile wait for one answer, but not for ever. */
 function kept(ask: () => Promise<Lasting>): CredentialSource {
   let last: Lasting | undefined;
-  let asking: Promise<Lasting> | undefined;
+  let asking: Promise<void> | undefined;
   return async () => {
     if (last !== undefined && Date.now() < last.goodUntil) return last;
-    asking ??= ask().finally(() => {
-      asking = undefined;
-    });
-    last = await asking;
+    const current = (asking ??= ask().then((found) => {
+      last = found;
+    }));
+    try {
+      await inTime(current);
+    } finally {
+      if (asking === current) asking = undefined;
+    }
+    if (last === undefined) throw new Error("keys were found and are not there");
     return last;
   };
+}
+
+async function inTime(work: Promise<void>): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const message = `whoever gives credentials for the bucket has not answered for ${WAIT_MS / 1000} s: set storage.s3.accessKeyId and secretAccessKey, or mend the AWS environment`;
+  const timer = setTimeout(() => reject(new BlobStoreUnavailable(message)), WAIT_MS);
+  try {
+    await Promise.race([work, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -68,6 +68,11 @@ export function placeOf(locator: string): Place | undefined {
 
 const DIGEST = /^(?:blobs|large)\/(sha\d+)\/[0-9a-f]{2}\/([0-9a-f]+)\./;
 
+/** The stem of the bytes that a marker names. */
+export function stemIn(locator: string): string | undefined {
+  return LARGE_LOCATOR.exec(locator)?.[3];
+}
+
 /** The digest that a locator spells. */
 export function digestIn(locator: string): Digest | undefined {
   const [, algorithm, hex] = DIGEST.exec(locator) ?? [];

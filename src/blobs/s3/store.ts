@@ -7,10 +7,11 @@ import type {
   ByteRange,
   ListedBlob,
   Locator,
+  OwnerlessBytes,
   StoredBlob,
 } from "../port.ts";
 import { S3Client } from "./client.ts";
-import { listUploads, lostStem, removeLost, removeState, removeTurn } from "./leftovers.ts";
+import { listOwnerless, listUploads, lostRemoval, removeState, removeTurn } from "./leftovers.ts";
 import { listBlobs } from "./listing.ts";
 import { digestIn, isAdopted, newStem, placeOf, requireUploadId, smallLocator } from "./names.ts";
 import type { S3Options } from "./transport.ts";
@@ -76,18 +77,18 @@ class S3Store implements BlobStore {
 
   async discard(id: string): Promise<void> {
     requireUploadId(id);
-    const lost = lostStem(id);
-    if (lost !== undefined) return removeLost(this.#client, lost);
+    const removal = lostRemoval(id);
+    if (removal !== undefined) return removal(this.#client);
     if ((await this.#notes.read(id)) === undefined) return;
     const { note, turn } = await this.#hold(id);
     const garbage = note.state;
     if (garbage) {
-      const removal = { ...turn, garbage };
-      await note.save(removal);
+      const removing = { ...turn, garbage };
+      await note.save(removing);
       try {
         await removeState(this.#client, garbage);
       } catch (error) {
-        await note.leave(removal);
+        await note.leave(removing);
         throw error;
       }
     }
@@ -96,6 +97,10 @@ class S3Store implements BlobStore {
 
   uploads(): AsyncIterable<{ readonly id: string; readonly modified: number }> {
     return listUploads(this.#client, this.#notes);
+  }
+
+  ownerless(known: AsyncIterable<Locator>): AsyncIterable<OwnerlessBytes> {
+    return listOwnerless(this.#client, this.#notes, known);
   }
 
   list(after?: Locator): AsyncIterable<ListedBlob> {

@@ -30,13 +30,13 @@ export interface S3Options {
   readonly patience?: Partial<Patience> | undefined;
 }
 
-/** In milliseconds. */
+/** In milliseconds. What moves is never cut: each of the first two begins anew whenever bytes have moved. */
 export interface Patience {
-  /** For the answer to a request without a body to speak of. */
+  /** For a store that has been sent everything, or has begun to answer, and says nothing. */
   readonly answer: number;
-  /** For the next byte of a body. */
+  /** For the next byte of a body that is passed on. */
   readonly idle: number;
-  /** For an operation with all its repetitions, after which none begins. */
+  /** For an operation with all its repetitions, unless bytes are moving. */
   readonly operation: number;
 }
 
@@ -53,17 +53,25 @@ export interface Call {
   readonly expected: readonly number[];
   /** Milliseconds for the answer, where it is slower than others. */
   readonly answer?: number;
+  /** Milliseconds for all repetitions, where they are to end sooner than others. */
+  readonly operation?: number;
 }
 
-/** What an attempt makes of its response; whoever keeps the body reading ends it by `abort`. */
-export type Take<T> = (response: Response, abort: () => void) => Promise<T> | T;
+/**
+ * What an attempt makes of its response; whoever keeps the body reading ends it by `abort`, and whoever reads a long
+ * one here calls `moved` for each piece.
+ */
+export type Take<T> = (response: Response, abort: () => void, moved: () => void) => Promise<T> | T;
 
-const PATIENCE: Patience = { answer: 10_000, idle: 30_000, operation: 20_000 };
+/** A client of ours waits for an operation: it is told to come back before it gives up by itself. */
+const PATIENCE: Patience = { answer: 7000, idle: 30_000, operation: 14_000 };
 const ATTEMPTS_MAX = 6;
 const BACKOFF_MS = 100;
 const BACKOFF_MAX_MS = 5000;
+/** Another attempt is worth while with this part of an answer's time left. */
+const WORTH = 0.1;
 /** The slowest link that a body may go out on, in bytes a millisecond. */
-const SLOWEST = 100;
+const SLOWEST = 200;
 /** Bytes hashed or sent before other requests get their turn. (`crypto.subtle` hashes on this thread, in one go.) */
 const STEP = 256 << 10;
 const EMPTY_SHA256 = new Bun.CryptoHasher("sha256").digest("hex");
@@ -106,17 +114,19 @@ export class Transport {
    * `fetch` too repeats it where a kept connection turns out to be closed.
    */
   async send<T>(call: Call, take: Take<T>): Promise<T> {
-    const deadline = Date.now() + this.patience.operation;
+    const budget = Math.max(call.operation ?? this.patience.operation, call.answer ?? 0);
+    const deadline = performance.now() + budget;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#attempt(call, take);
+        return await this.#attempt(call, take, deadline);
       } catch (error) {
         if (!(error instanceof S3Failure) || !error.isPassing) throw error;
         const most = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** attempt);
         // Half of it for sure: six quick refusals are not to be over before a store has restarted.
         const pause = most * (0.5 + Math.random() / 2);
         const wait = Math.max(pause, error.retryAfter ?? 0);
-        if (attempt + 1 >= ATTEMPTS_MAX || Date.now() + wait >= deadline) throw error;
+        const left = deadline - performance.now() - wait;
+        if (attempt + 1 >= ATTEMPTS_MAX || left < WORTH * this.patience.answer) throw error;
         await Bun.sleep(wait);
       }
     }
@@ -133,29 +143,45 @@ export class Transport {
     return { bucket: this.bucket, endpoint, region, fields, action };
   }
 
-  async #attempt<T>(call: Call, take: Take<T>): Promise<T> {
+  async #attempt<T>(call: Call, take: Take<T>, deadline: number): Promise<T> {
     const where = this.where(`${call.method} ${call.key ?? ""}`.trimEnd());
-    const sending = (call.body?.byteLength ?? 0) / SLOWEST;
-    const limit = (call.answer ?? this.patience.answer) + sending;
-    const control = new AbortController();
-    const timer = setTimeout(() => control.abort(), limit);
     const request = await this.#sign(call);
+    const control = new AbortController();
+    const answer = call.answer ?? this.patience.answer;
+    let limit = 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let hasEnded = false;
+    const allow = (ms: number): void => {
+      if (hasEnded) return;
+      clearTimeout(timer);
+      limit = ms;
+      timer = setTimeout(() => control.abort(), ms);
+    };
+    // What was handed over may still be on its way, in the kernel (which takes some 4 MiB ahead) or a proxy.
+    const sending = (handed: number): number => answer + handed / SLOWEST;
+    allow(Math.min(sending(inOne(call.body)), deadline - performance.now()));
     try {
       const response = await fetch(request.url, {
         method: call.method,
         headers: request.headers,
-        body: sendable(call.body, request.headers),
+        body: sendable(call.body, request.headers, (handed) => allow(sending(handed))),
         signal: control.signal,
         redirect: "manual",
         decompress: false,
         ...(this.#ca === undefined ? {} : { tls: { ca: this.#ca } }),
       });
+      allow(answer);
       if (!call.expected.includes(response.status)) throw await refusal(where, response);
-      return await take(response, () => control.abort());
+      return await take(
+        response,
+        () => control.abort(),
+        () => allow(answer),
+      );
     } catch (error) {
       if (control.signal.aborted) throw timeoutFailure(where, limit);
       throw error instanceof Error && !isNetwork(error) ? error : networkFailure(where, error);
     } finally {
+      hasEnded = true;
       clearTimeout(timer);
     }
   }
@@ -190,13 +216,20 @@ function folderOf(prefix: string): string {
   return path === "" ? "" : `${path}/`;
 }
 
+/** Bytes that `fetch` is given at once. */
+function inOne(bytes: Uint8Array | undefined): number {
+  return bytes === undefined || bytes.byteLength > STEP ? 0 : bytes.byteLength;
+}
+
 /**
  * A body as `fetch` takes it without a copy in one go, which would stop this thread and double the memory. Bun
- * keeps the length that is given with a stream.
+ * keeps the length that is given with a stream, and asks for more when the kernel has room. `moved` is told how many
+ * bytes it has been given by then.
  */
 function sendable(
   bytes: Uint8Array<ArrayBuffer> | undefined,
   headers: Headers,
+  moved: (handed: number) => void,
 ): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>> | null {
   if (bytes === undefined || bytes.byteLength <= STEP) return bytes ?? null;
   headers.set("content-length", `${bytes.byteLength}`);
@@ -206,6 +239,7 @@ function sendable(
       pull(controller) {
         controller.enqueue(bytes.subarray(at, at + STEP));
         at += STEP;
+        moved(Math.min(at, bytes.byteLength));
         if (at >= bytes.byteLength) controller.close();
       },
     },

@@ -105,7 +105,7 @@ export class S3Upload implements BlobUpload {
     } finally {
       await this.#letGo(state);
     }
-    if (this.#failure) await this.#forgetTurn();
+    if (this.#failure) void this.#forgetTurn();
     else await this.#forgetRests(state);
     return progress;
   }
@@ -276,14 +276,14 @@ export class S3Upload implements BlobUpload {
     } catch {
       // The failure that led here says more; a hold that is not ours any more needs no giving up.
     }
-    await this.#forgetTurn();
+    void this.#forgetTurn();
   }
 
   async #letGo(state: UploadState | undefined): Promise<void> {
     try {
       await (state ? this.#note.release(state) : this.#note.end());
     } catch (error) {
-      if (error instanceof HoldLost) await this.#forgetTurn();
+      if (error instanceof HoldLost) void this.#forgetTurn();
       throw error;
     }
   }
@@ -298,7 +298,10 @@ export class S3Upload implements BlobUpload {
     if (multipart !== undefined) await this.#client.abortMultipart(dataKey(stem), multipart);
   }
 
-  /** What only this holder knows of; what cannot be removed now is for the purge. */
+  /**
+   * What only this holder knows of; what cannot be removed now is for the purge. Nobody waits for it: a store that has
+   * failed would make the client wait once more. Never rejects.
+   */
   async #forgetTurn(): Promise<void> {
     if (this.#placed !== undefined) await quietly(this.#client.delete(this.#placed));
     if (this.#work !== undefined) await quietly(removeTurn(this.#client, this.#turn));

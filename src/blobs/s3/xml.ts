@@ -4,7 +4,13 @@ import { XMLParser } from "fast-xml-parser";
 /** A parsed element: text, or its children by name; those that may repeat are always lists. */
 export type Xml = string | readonly Xml[] | { readonly [name: string]: Xml };
 
-const LISTS: ReadonlySet<string> = new Set(["Contents", "CommonPrefixes", "Upload", "Error"]);
+const LISTS: ReadonlySet<string> = new Set([
+  "Contents",
+  "CommonPrefixes",
+  "Upload",
+  "Part",
+  "Error",
+]);
 const parser = new XMLParser({
   parseTagValue: false,
   ignoreAttributes: true,

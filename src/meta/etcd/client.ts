@@ -13,8 +13,15 @@ export interface EtcdClientOptions {
   readonly endpoints: readonly string[];
   readonly username?: string;
   readonly password?: string;
-  /** PEM texts: whom to trust, and who we are. */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** Asked for each request where it is a function: certificates are renewed. */
+  readonly tls?: EtcdTls | (() => EtcdTls);
+}
+
+/** PEM texts: whom to trust, and who we are. */
+export interface EtcdTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 /** A response whose body goes on. */
@@ -182,7 +189,7 @@ export class EtcdClient {
     signal: AbortSignal,
     headers: Record<string, string>,
   ): Promise<Response> {
-    const { tls } = this.#options;
+    const tls = typeof this.#options.tls === "function" ? this.#options.tls() : this.#options.tls;
     return fetch(endpoint + path, {
       method: body === undefined ? "GET" : "POST",
       headers,

@@ -21,7 +21,7 @@ export class Recent {
 
   /**
    * Every commit after revision `after`, those that touch no key under `prefix` without changes; `undefined` when
-   * some of them are no longer here.
+   * some of them have been forgotten here.
    */
   after(after: number, prefix: string): readonly Change[] | undefined {
     const first = this.#commits[0];

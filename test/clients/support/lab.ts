@@ -2,7 +2,7 @@ import { afterAll, beforeAll } from "bun:test";
 import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startBalancedNodes } from "../../support/nodes.ts";
+import { startBalanced } from "../../support/nodes.ts";
 import { startServer } from "../../support/server.ts";
 import { storesOfSuite } from "../../support/shared-place.ts";
 import { Api } from "./api.ts";
@@ -65,7 +65,7 @@ export function useLab(env: Readonly<Record<string, string>> = {}): Lab {
         url = server.url;
         stop = () => server.stop();
       } else {
-        const shared = await startBalancedNodes(kind, { env });
+        const shared = await startBalanced(kind, { env });
         ({ url } = shared.balancer);
         stop = async () => shared[Symbol.asyncDispose]();
       }

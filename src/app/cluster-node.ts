@@ -1,0 +1,165 @@
+/** What a node's parent says of its cluster, and does to it for the operator. */
+import type { EtcdApi, EtcdProcess, EtcdUpkeep } from "../cluster/etcd/index.ts";
+import { isHealthy, listMembers, removeMember } from "../cluster/etcd/index.ts";
+import { clusterHealing, type Healer } from "../cluster/healing/index.ts";
+import type { Nodes, NodeState } from "../cluster/node.ts";
+import { drainNode, NodeRefused, removeNode, undrainNode } from "../cluster/nodes/index.ts";
+import type { ClusterConfig } from "../config/config.ts";
+import type { MetaStore } from "../meta/port.ts";
+import type { Presence } from "../meta/presence.ts";
+import type { ClusterAccess, ClusterLink } from "./cluster.ts";
+import type {
+  ClusterStatus,
+  EtcdRole,
+  NodeAction,
+  NodeStatus,
+  QuorumStatus,
+} from "./cluster-status.ts";
+
+export interface ClusterNode {
+  /** For the workers. */
+  readonly access: ClusterAccess;
+  readonly nodes: Nodes;
+  readonly link: ClusterLink;
+  readonly healer: Healer;
+  /** Requests about uploads of this node that clients have sent to others are answered by `answer`. */
+  answerForwarded(answer: (request: Request) => Promise<Response>): void;
+  status(): Promise<ClusterStatus>;
+  /** Removes what is left of other nodes' uploads that had no progress since `before`, milliseconds since the epoch. */
+  purgeShadows(before: number): Promise<number>;
+  /** Resolves to a sentence for the operator. Throws `NodeRefused`, `StoreUnavailable`. */
+  act(name: string, action: NodeAction, force: boolean): Promise<string>;
+}
+
+export interface ClusterNodeOptions {
+  readonly config: ClusterConfig;
+  readonly access: ClusterAccess;
+  readonly link: ClusterLink;
+  readonly meta: MetaStore;
+  readonly presence: Presence;
+  readonly nodes: Nodes;
+  readonly healer: Healer;
+  readonly etcd: EtcdProcess | undefined;
+  readonly upkeep: EtcdUpkeep | undefined;
+  readonly api: EtcdApi | undefined;
+  purgeShadows(before: number): Promise<number>;
+  answerForwarded(answer: (request: Request) => Promise<Response>): void;
+}
+
+export function clusterNode(options: ClusterNodeOptions): ClusterNode {
+  const { config, access, link, meta, nodes, healer, presence, api } = options;
+  const view = { nodes, copies: config.copies, downAfterMs: config.downAfter };
+  return {
+    access,
+    nodes,
+    link,
+    healer,
+    purgeShadows: (before) => options.purgeShadows(before),
+    answerForwarded: (answer) => options.answerForwarded(answer),
+    async status() {
+      const [healing, reached] = await Promise.all([
+        clusterHealing(meta, view).catch(() => undefined),
+        hasQuorum(meta),
+      ]);
+      return {
+        node: config.node,
+        time: Date.now(),
+        copies: config.copies,
+        durableCopies: config.durableCopies,
+        quorum: quorumOf(options, reached),
+        nodes: nodes.all().map((node) => nodeStatus(node, options, healing)),
+        healing: {
+          underReplicated: healing?.underReplicated ?? null,
+          missingBytes: healing?.missingBytes ?? null,
+          timeToZeroMs: healing?.timeToZeroMs ?? null,
+        },
+      };
+    },
+    async act(name, action, force) {
+      if (action === "drain") {
+        await drainNode(meta, name);
+        return `${name} takes no new copies; the others are taking over those it has: see holdfast status`;
+      }
+      if (action === "undrain") {
+        await undrainNode(meta, name);
+        return `${name} takes copies again`;
+      }
+      if (name === config.node && !force)
+        throw new NodeRefused(`${name} is the node that was asked: ask another one to remove it`);
+      const healing = await clusterHealing(meta, view);
+      await removeNode(meta, presence, name, {
+        isDrained: healing.underReplicated === 0,
+        force,
+      });
+      if (api) {
+        const member = (await listMembers(api)).find((one) => one.name === name);
+        if (member) await removeMember(api, member.id);
+      }
+      return `${name} is no node of this cluster any more; stop it, and do not start it again with the same data directory`;
+    },
+  };
+}
+
+async function hasQuorum(meta: MetaStore): Promise<boolean> {
+  try {
+    return !(await meta.get([])).stale;
+  } catch {
+    return false;
+  }
+}
+
+function quorumOf({ upkeep, nodes }: ClusterNodeOptions, reached: boolean): QuorumStatus {
+  if (upkeep === undefined) {
+    return { reached, etcd: "external", voters: null, votersLive: null, leader: null };
+  }
+  const { members, leader } = upkeep.health();
+  const voters = members.filter(({ isLearner }) => !isLearner);
+  const known = new Set(nodes.all().map(({ name }) => name));
+  const leading = members.find(({ id }) => id === leader)?.name;
+  return {
+    reached,
+    etcd: "supervised",
+    voters: voters.length,
+    votersLive: voters.filter((member) => isHealthy(member, leader)).length,
+    leader: leading !== undefined && known.has(leading) ? leading : null,
+  };
+}
+
+function nodeStatus(
+  node: NodeState,
+  { upkeep, config, healer }: ClusterNodeOptions,
+  healing: Awaited<ReturnType<typeof clusterHealing>> | undefined,
+): NodeStatus {
+  const record = node.name === config.node ? healer.numbers() : healing?.nodes.get(node.name);
+  return {
+    name: node.name,
+    address: node.address,
+    zone: node.zone ?? null,
+    live: node.isLive,
+    downMs: node.downSince === undefined ? 0 : Math.round(performance.now() - node.downSince),
+    draining: node.draining ?? false,
+    stillNeeded: node.draining ? (healing?.underReplicated ?? null) : null,
+    store: node.store ?? null,
+    version: node.version ?? null,
+    disk: node.space ?? null,
+    etcd: roleOf(node.name, upkeep),
+    healing:
+      record === undefined
+        ? null
+        : {
+            missingBlobs: record.basis === undefined ? null : record.missing,
+            missingBytes: record.basis === undefined ? null : record.missingBytes,
+            bytesPerSecond: record.bytesPerSecond,
+            repairs: record.repairs,
+          },
+  };
+}
+
+function roleOf(name: string, upkeep: EtcdUpkeep | undefined): EtcdRole | null {
+  if (upkeep === undefined) return null;
+  const { members, leader } = upkeep.health();
+  const member = members.find((one) => one.name === name);
+  if (member === undefined) return "none";
+  if (member.isLearner) return "learner";
+  return member.id === leader ? "leader" : "voter";
+}

@@ -1,0 +1,81 @@
+/** Having a request answered by another node, which alone has what it is about. */
+import { BlobStoreUnavailable } from "../blobs/port.ts";
+import { OciError } from "../oci/errors.ts";
+import type { Nodes } from "./node.ts";
+import { PeerUnavailable, type PeerHandler, type Peers } from "./peer/port.ts";
+
+/** A body that nobody has begun to read. */
+interface Body {
+  /** Bytes, where the client said so. */
+  readonly length: number | undefined;
+  stream(): AsyncIterable<Uint8Array<ArrayBuffer>>;
+}
+
+/** The head comes when the whole body has been taken, which takes as long as the client wants it to. */
+const TIMEOUT_MS = 24 * 3_600_000;
+/** What is said from hop to hop, or by the one who answers in the end. */
+const OWN_HEADERS = ["connection", "content-length", "date", "keep-alive", "transfer-encoding"];
+
+/**
+ * Sends requests to the node that has to answer them. Throws `BLOB_UPLOAD_UNKNOWN` where that node is dead: what it
+ * had has to be sent again; `BlobStoreUnavailable` where it lives, but could not be reached.
+ */
+export function forwarder({ nodes, peers }: { readonly nodes: Nodes; readonly peers: Peers }) {
+  return async (home: string, request: Request, body: Body): Promise<Response> => {
+    const node = nodes.all().find(({ name }) => name === home);
+    if (node?.isLive !== true) throw unknown(home);
+    const { pathname, search } = new URL(request.url);
+    const headers = new Headers(request.headers);
+    for (const name of [...OWN_HEADERS, "host", "expect"]) headers.delete(name);
+    try {
+      const answer = await peers.fetch(node.address, `/v1/forward${pathname}${search}`, {
+        method: request.method as "GET",
+        headers: Object.fromEntries(headers),
+        ...(body.length === 0 ? {} : { body: streamOf(body) }),
+        timeoutMs: TIMEOUT_MS,
+        signal: request.signal,
+      });
+      const said = new Headers(answer.headers);
+      for (const name of OWN_HEADERS) said.delete(name);
+      // Answers about uploads are short.
+      const content = answer.status === 204 ? null : await answer.bytes();
+      return new Response(content, { status: answer.status, headers: said });
+    } catch (error) {
+      if (!(error instanceof PeerUnavailable)) throw error;
+      nodes.failed(home);
+      throw new BlobStoreUnavailable(`the upload is on node ${home}: ${error.message}`, {
+        cause: error,
+      });
+    }
+  };
+}
+
+/** The receiving side: `answer` is what answers clients' requests here, and forwards none. */
+export function forwardHandler(answer: (request: Request) => Promise<Response>): PeerHandler {
+  return (request, path) => {
+    const url = new URL(request.url);
+    const target = new URL(`/${path.replace(/^\//, "")}${url.search}`, url);
+    return answer(new Request(target.href, request));
+  };
+}
+
+function streamOf(body: Body): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const chunks = body.stream()[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array<ArrayBuffer>>(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next();
+        if (done === true) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await chunks.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+function unknown(home: string): OciError {
+  return new OciError("BLOB_UPLOAD_UNKNOWN", `the upload was on node ${home}, which is gone`);
+}

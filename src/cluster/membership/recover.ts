@@ -1,0 +1,88 @@
+/**
+ * Going on without a majority that is lost for good (`holdfast node recover --force`): the etcd of this node becomes
+ * the only member of a cluster with another id, into which the others are let in anew. What the majority acknowledged
+ * and this node had not received yet is lost, and so are blobs that had no copy on any node that is left.
+ */
+import type { Logger } from "../../base/log.ts";
+import { randomHex } from "../../base/clock.ts";
+import { findEtcd, memberStatus, type EtcdApi, type EtcdOptions } from "../etcd/index.ts";
+import { EtcdLog } from "../etcd/log-lines.ts";
+import { etcdArguments, etcdEnvironment } from "../etcd/flags.ts";
+import { Identity, type IdentityOptions } from "./identity.ts";
+import { MembershipError } from "./records.ts";
+
+export interface RecoverOptions extends IdentityOptions {
+  /** As etcd is started otherwise. */
+  readonly etcd: EtcdOptions;
+  /** Path of the program; default `etcd` on the PATH. */
+  readonly binary?: string;
+  /** Asks the etcd of this node and no other. */
+  readonly api: EtcdApi;
+  readonly log: Logger;
+  /** Milliseconds for etcd to lead itself; default 60 s. */
+  readonly timeoutMs?: number;
+}
+
+export interface Recovery {
+  /** Id of the cluster that is given up. */
+  readonly was: string;
+  /** Id of the one that goes on. */
+  readonly cluster: string;
+}
+
+/**
+ * For a node that is stopped, whose data directory the caller has locked. May be repeated after it failed. Throws
+ * `MembershipError`.
+ */
+export async function recoverAlone(options: RecoverOptions): Promise<Recovery> {
+  const identity = await Identity.open(options);
+  const { phase, cluster: was, etcd, supersedes = [] } = identity.record;
+  if (phase !== "member" || was === undefined || etcd === undefined || identity.isLost)
+    throw new MembershipError(
+      `${options.data} holds no member of a cluster to go on with: recover a node that has etcd's data`,
+    );
+  const cluster = randomHex(8);
+  // First, so that the others stay away whatever happens from here on.
+  await identity.save({
+    cluster,
+    supersedes: [...supersedes, was],
+    proposal: undefined,
+    nodes: [identity.ownSeat],
+  });
+  await forceNewCluster(options);
+  return { was, cluster };
+}
+
+/** Runs etcd until it leads itself. */
+async function forceNewCluster(options: RecoverOptions): Promise<void> {
+  const { etcd, api, timeoutMs = 60_000 } = options;
+  const { path, version } = await findEtcd(options.binary);
+  const child = Bun.spawn([path, ...etcdArguments(etcd, version), "--force-new-cluster"], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: etcdEnvironment(process.env),
+  });
+  const said = new EtcdLog(options.log);
+  const ended = Promise.all([child.exited, said.follow(child.stderr)]);
+  const end = performance.now() + timeoutMs;
+  try {
+    while (!(await leadsItself(api))) {
+      if (child.exitCode !== null || performance.now() > end)
+        throw new MembershipError(
+          `etcd did not become the only member of its cluster, and says: ${said.lastError ?? "nothing"}`,
+        );
+      await Bun.sleep(100);
+    }
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+  }
+}
+
+async function leadsItself(api: EtcdApi): Promise<boolean> {
+  try {
+    const { id, leader } = await memberStatus(api);
+    return id === leader;
+  } catch {
+    return false;
+  }
+}
