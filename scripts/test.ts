@@ -12,7 +12,7 @@ interface Suite {
   /** Real clients or peers are needed, or a machine that builds none of them meanwhile. */
   readonly clients?: true;
   /** The engines that tests which run on any are run on; default solo. */
-  readonly stores?: "postgres" | "etcd";
+  readonly stores?: "postgres" | "etcd" | "cluster";
 }
 
 const ROOT = join(import.meta.dir, "..");
@@ -25,6 +25,9 @@ const PROTOCOL = [
   .sort();
 const ON_SHARED = [...PROTOCOL, "./test/conformance/conformance.test.ts"];
 const CLIENTS_SHARED = ["docker", "podman", "skopeo", "containerd", "crane", "oras"].map(
+  (client) => `./test/clients/${client}.test.ts`,
+);
+const CLIENTS_CLUSTER = ["docker", "skopeo", "crane"].map(
   (client) => `./test/clients/${client}.test.ts`,
 );
 /** Starts the servers that the tests of a process share, and ends them. */
@@ -48,6 +51,14 @@ const SUITES: readonly Suite[] = [
     patience: 600,
     clients: true,
     stores: "postgres",
+  },
+  { name: "cluster", paths: ["./test/cluster"], patience: 900, clients: true },
+  {
+    name: "clients-cluster",
+    paths: ["./test/conformance/conformance.test.ts", ...CLIENTS_CLUSTER],
+    patience: 600,
+    clients: true,
+    stores: "cluster",
   },
 ];
 

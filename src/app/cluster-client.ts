@@ -27,9 +27,10 @@ export async function nodeAction(
 ): Promise<NodeActionAnswer> {
   const { nodes } = await clusterStatus(directory);
   const names = nodes.map(({ name }) => name);
-  if (!names.includes(node))
+  // What is left of a node that never came up can be removed by its address.
+  if (action !== "remove" && !names.includes(node))
     throw new StartError(`there is no node "${node}"; the cluster has ${names.join(", ")}`);
-  const response = await ask(directory, `/cluster/nodes/${node}/${action}`, {
+  const response = await ask(directory, `/cluster/nodes/${encodeURIComponent(node)}/${action}`, {
     method: "POST",
     body: JSON.stringify(request),
   });
@@ -54,7 +55,7 @@ function unanswered(directory: string, error: unknown): string {
     return `the server on the data directory ${directory} does not answer; see its log`;
   if (errorCode(error) === "EACCES")
     return `this user may not talk to the server on the data directory ${directory}: run this as the user that the server runs as`;
-  return `no server runs on the data directory ${directory}: start it with \`holdfast serve\`, or name the directory of one that runs with --data`;
+  return `no server answers on the data directory ${directory}: start it with \`holdfast serve\`, or see in its log what it waits for, or name the directory of another with --data`;
 }
 
 async function answer<T>(response: Response): Promise<T> {

@@ -1,13 +1,21 @@
 /** The etcd of a node: how it is started and asked, and the store in it. */
 import { join } from "node:path";
-import type { Logger } from "../base/log.ts";
+import { describe, type Logger } from "../base/log.ts";
+import { waited } from "../base/waited.ts";
 import {
   EtcdProcess,
   etcdUrl,
+  listMembers,
+  type EtcdMember,
   type EtcdOptions,
   type EtcdTlsFiles,
 } from "../cluster/etcd/index.ts";
-import type { EtcdStart, Membership, Place } from "../cluster/membership/index.ts";
+import {
+  MembershipError,
+  type EtcdStart,
+  type Membership,
+  type Place,
+} from "../cluster/membership/index.ts";
 import type { ClusterConfig, SupervisedEtcdConfig } from "../config/config.ts";
 import { EtcdClient, openEtcd, type EtcdStore } from "../meta/etcd/index.ts";
 import { waitUntilFresh } from "../meta/fresh.ts";
@@ -17,6 +25,8 @@ import { clusterEtcd, type ClusterLink } from "./cluster.ts";
 /** So often it is said why etcd does not serve yet. */
 const SAID_MS = 10_000;
 const RETRY_MS = 250;
+const LOOKS = 4;
+const WRITE_AGAIN_MS = 600_000;
 
 /** Where the others find this node's etcd. */
 export function etcdPlaces({ address, etcd }: ClusterConfig) {
@@ -34,23 +44,25 @@ interface MetadataOptions {
   readonly link: ClusterLink;
   readonly membership: Membership;
   readonly log: Logger;
+  /** Called where the others have removed this node, with a sentence. */
+  readonly lost: (reason: string) => void;
+  readonly signal: AbortSignal;
 }
 
-/** Enters the cluster, starts the node's etcd where it is ours, and opens the store in it. */
-export async function openClusterMetadata(
-  held: AsyncDisposableStack,
-  { data, cluster, link, membership, log }: MetadataOptions,
-) {
+/** Enters the cluster, starts the node's etcd where it is ours, and opens the store in it. Throws the signal's reason. */
+export async function openClusterMetadata(held: AsyncDisposableStack, options: MetadataOptions) {
+  const { cluster, link, membership, signal } = options;
   const { etcd: settings } = cluster;
   if (settings.kind === "etcd") {
     const access = { etcdClients: [] };
-    const engine = await openWhenThere(held, cluster, link, access.etcdClients, log);
+    const engine = await openWhenThere(held, options, access.etcdClients);
     return { etcd: undefined, api: undefined, engine, access };
   }
-  const place = await membership.enter(new AbortController().signal);
-  const etcd = await startEtcd(data, cluster, link, place, log);
+  const place = await membership.enter(signal);
+  const etcd = await startEtcd(options, place);
   if (etcd) held.defer(() => etcd.stop());
-  const engine = await openWhenThere(held, cluster, link, place.etcdClients, log);
+  const engine = await openWhenThere(held, options, place.etcdClients);
+  if (etcd) await requireMember(options, place.etcdClients.slice(1));
   const api = new EtcdClient({
     endpoints: place.etcdClients.map(etcdUrl),
     tls: () => link.certificates.current(),
@@ -60,21 +72,65 @@ export async function openClusterMetadata(
 }
 
 async function startEtcd(
-  data: string,
-  cluster: ClusterConfig,
-  { certificates }: ClusterLink,
+  { data, cluster, link: { certificates }, log, lost }: MetadataOptions,
   { etcd }: Place,
-  log: Logger,
 ): Promise<EtcdProcess | undefined> {
   const { etcd: settings } = cluster;
   if (etcd === undefined || settings.kind !== "supervised") return undefined;
   const tls = await writeCertificates(data, certificates);
-  certificates.onRenewed(() => void writeCertificates(data, certificates));
+  keepWritten(data, certificates, log);
   return EtcdProcess.start({
     binary: settings.binary,
     etcd: etcdOptionsOf(data, cluster, settings, etcd, tls),
     log,
+    onRemoved: () => lost(wasRemoved(cluster, data)),
   });
+}
+
+function wasRemoved({ node }: Pick<ClusterConfig, "node">, data: string): string {
+  return (
+    `the others have taken ${node} out of the cluster: to have it join anew, ` +
+    `move ${join(data, "etcd")} away and start it, or empty ${data} first, if its blobs are of no use`
+  );
+}
+
+/**
+ * A node that others remove in its absence must not write itself down again. The others are asked, since its own
+ * etcd may not have heard of it, more than once, since one of them may be late. Throws `MembershipError`.
+ */
+async function requireMember(
+  { cluster, data, link, signal }: MetadataOptions,
+  others: readonly string[],
+): Promise<void> {
+  if (others.length === 0) return;
+  const { certificates } = link;
+  const api = new EtcdClient({
+    endpoints: others.map(etcdUrl),
+    tls: () => certificates.current(),
+  });
+  const own = etcdUrl(etcdPlaces(cluster).etcdPeer);
+  let isMissed = false;
+  for (let looks = 0; looks < LOOKS; looks++) {
+    const members = await listMembers(api).catch(() => undefined);
+    const isThere = ({ name, peerUrls }: EtcdMember): boolean =>
+      name === cluster.node || peerUrls.includes(own);
+    if (members?.some(isThere)) return;
+    isMissed ||= members !== undefined;
+    await waited(RETRY_MS, signal);
+  }
+  signal.throwIfAborted();
+  if (isMissed) throw new MembershipError(wasRemoved(cluster, data));
+}
+
+/** What cannot be written, as on a full disk, is tried again: etcd reads the files anew for each connection. */
+function keepWritten(data: string, certificates: ClusterLink["certificates"], log: Logger): void {
+  const write = (): void => {
+    writeCertificates(data, certificates).catch((error: unknown) => {
+      log.error("etcd's new certificate cannot be written yet", { error: describe(error) });
+      setTimeout(write, WRITE_AGAIN_MS).unref();
+    });
+  };
+  certificates.onRenewed(write);
 }
 
 export function writeCertificates(
@@ -110,25 +166,41 @@ export function etcdOptionsOf(
 /** Waits for etcd to serve: the members start one after another, and elect a leader. */
 async function openWhenThere(
   held: AsyncDisposableStack,
-  cluster: ClusterConfig,
-  link: ClusterLink,
+  { cluster, link, membership, log, signal }: MetadataOptions,
   etcdClients: readonly string[],
-  log: Logger,
 ): Promise<EtcdStore> {
   let said = performance.now();
   for (;;) {
     try {
-      const store = await openEtcd(clusterEtcd(cluster, link, { etcdClients }));
+      const store = await unlessAborted(
+        openEtcd(clusterEtcd(cluster, link, { etcdClients })),
+        signal,
+      );
       const engine = held.adopt(store, (open) => open.close());
-      await waitUntilFresh(engine);
+      await unlessAborted(waitUntilFresh(engine), signal);
       return engine;
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
       if (performance.now() - said > SAID_MS) {
         said = performance.now();
-        log.warn("waiting for etcd", { because: error.message });
+        // What hinders the nodes themselves hinders their etcd too, and says more of the cause.
+        const obstacles = await membership.obstacles(signal);
+        log.warn(`waiting for etcd: ${obstacles.join("; ") || error.message}`);
       }
-      await Bun.sleep(RETRY_MS);
+      await waited(RETRY_MS, signal);
     }
+  }
+}
+
+/** What `step` resolves to; throws the signal's reason as soon as there is one. */
+async function unlessAborted<T>(step: Promise<T>, signal: AbortSignal): Promise<T> {
+  const given = Promise.withResolvers<never>();
+  const giveUp = (): void => given.reject(signal.reason);
+  if (signal.aborted) giveUp();
+  signal.addEventListener("abort", giveUp, { once: true });
+  try {
+    return await Promise.race([step, given.promise]);
+  } finally {
+    signal.removeEventListener("abort", giveUp);
   }
 }

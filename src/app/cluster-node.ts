@@ -1,13 +1,18 @@
 /** What a node's parent says of its cluster, and does to it for the operator. */
-import type { EtcdApi, EtcdProcess, EtcdUpkeep } from "../cluster/etcd/index.ts";
-import { isHealthy, listMembers, removeMember } from "../cluster/etcd/index.ts";
+import {
+  isHealthy,
+  type EtcdApi,
+  type EtcdProcess,
+  type EtcdUpkeep,
+} from "../cluster/etcd/index.ts";
 import { clusterHealing, type Healer } from "../cluster/healing/index.ts";
 import type { Nodes, NodeState } from "../cluster/node.ts";
-import { drainNode, NodeRefused, removeNode, undrainNode } from "../cluster/nodes/index.ts";
+import { drainNode, undrainNode } from "../cluster/nodes/index.ts";
 import type { ClusterConfig } from "../config/config.ts";
 import type { MetaStore } from "../meta/port.ts";
 import type { Presence } from "../meta/presence.ts";
 import type { ClusterAccess, ClusterLink } from "./cluster.ts";
+import { removeFromCluster } from "./cluster-removal.ts";
 import type {
   ClusterStatus,
   EtcdRole,
@@ -42,6 +47,10 @@ export interface ClusterNodeOptions {
   readonly etcd: EtcdProcess | undefined;
   readonly upkeep: EtcdUpkeep | undefined;
   readonly api: EtcdApi | undefined;
+  /** Asks the member of etcd at these client URLs and no other. */
+  readonly at: (clientUrls: readonly string[]) => EtcdApi;
+  /** Why nodes that live do not answer this one, a sentence each. */
+  obstacles(): readonly string[];
   purgeShadows(before: number): Promise<number>;
   answerForwarded(answer: (request: Request) => Promise<Response>): void;
 }
@@ -67,6 +76,7 @@ export function clusterNode(options: ClusterNodeOptions): ClusterNode {
         copies: config.copies,
         durableCopies: config.durableCopies,
         quorum: quorumOf(options, reached),
+        obstacles: options.obstacles(),
         nodes: nodes.all().map((node) => nodeStatus(node, options, healing)),
         healing: {
           underReplicated: healing?.underReplicated ?? null,
@@ -84,18 +94,19 @@ export function clusterNode(options: ClusterNodeOptions): ClusterNode {
         await undrainNode(meta, name);
         return `${name} takes copies again`;
       }
-      if (name === config.node && !force)
-        throw new NodeRefused(`${name} is the node that was asked: ask another one to remove it`);
-      const healing = await clusterHealing(meta, view);
-      await removeNode(meta, presence, name, {
-        isDrained: healing.underReplicated === 0,
+      const { underReplicated } = await clusterHealing(meta, view);
+      const isDrained = underReplicated === 0;
+      await removeFromCluster(name, {
+        config,
+        meta,
+        presence,
+        nodes,
+        api,
+        at: options.at,
+        isDrained,
         force,
       });
-      if (api) {
-        const member = (await listMembers(api)).find((one) => one.name === name);
-        if (member) await removeMember(api, member.id);
-      }
-      return `${name} is no node of this cluster any more; stop it, and do not start it again with the same data directory`;
+      return `${name} is no node of this cluster any more, and ends where it still runs; what it holds stays on its disk`;
     },
   };
 }
@@ -113,6 +124,8 @@ function quorumOf({ upkeep, nodes }: ClusterNodeOptions, reached: boolean): Quor
     return { reached, etcd: "external", voters: null, votersLive: null, leader: null };
   }
   const { members, leader } = upkeep.health();
+  if (members.length === 0)
+    return { reached, etcd: "supervised", voters: null, votersLive: null, leader: null };
   const voters = members.filter(({ isLearner }) => !isLearner);
   const known = new Set(nodes.all().map(({ name }) => name));
   const leading = members.find(({ id }) => id === leader)?.name;
@@ -120,7 +133,10 @@ function quorumOf({ upkeep, nodes }: ClusterNodeOptions, reached: boolean): Quor
     reached,
     etcd: "supervised",
     voters: voters.length,
-    votersLive: voters.filter((member) => isHealthy(member, leader)).length,
+    // Without a leader none is well, and who answers at all is what helps.
+    votersLive: voters.filter((member) =>
+      leader === undefined ? member.status !== undefined : isHealthy(member, leader),
+    ).length,
     leader: leading !== undefined && known.has(leading) ? leading : null,
   };
 }
@@ -158,6 +174,7 @@ function nodeStatus(
 function roleOf(name: string, upkeep: EtcdUpkeep | undefined): EtcdRole | null {
   if (upkeep === undefined) return null;
   const { members, leader } = upkeep.health();
+  if (members.length === 0) return null;
   const member = members.find((one) => one.name === name);
   if (member === undefined) return "none";
   if (member.isLearner) return "learner";

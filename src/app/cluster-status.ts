@@ -11,6 +11,8 @@ export interface ClusterStatus {
   readonly copies: number;
   readonly durableCopies: number;
   readonly quorum: QuorumStatus;
+  /** Why nodes that live do not answer the one that was asked, a sentence each. */
+  readonly obstacles?: readonly string[];
   /** In the order of their names. */
   readonly nodes: readonly NodeStatus[];
   readonly healing: HealingStatus;

@@ -1,5 +1,4 @@
 /** Cluster: metadata in an etcd that the nodes run together, bytes and journal on the disks of the nodes. */
-import { existsSync } from "node:fs";
 import { mkdir, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { systemClock } from "../base/clock.ts";
@@ -14,7 +13,7 @@ import { openMembership, type Membership } from "../cluster/membership/index.ts"
 import type { NodeRecord, Nodes } from "../cluster/node.ts";
 import { foundNodes, registerNode, reportSpace } from "../cluster/nodes/index.ts";
 import { PeerUnavailable, servePeers, type PeerServer } from "../cluster/peer/index.ts";
-import type { ClusterConfig, Config } from "../config/config.ts";
+import type { ClusterConfig } from "../config/config.ts";
 import { journaled, startRecorder } from "../journal/index.ts";
 import { EtcdClient } from "../meta/etcd/index.ts";
 import { keys } from "../meta/keys.ts";
@@ -24,20 +23,20 @@ import { prepareSchema, readInstallation } from "../registry/schema.ts";
 import { openClusterLink, openCopies, type ClusterLink } from "./cluster.ts";
 import { etcdPlaces, openClusterMetadata } from "./cluster-etcd.ts";
 import { clusterNode } from "./cluster-node.ts";
+import { Reach } from "./cluster-reach.ts";
 import type { NodeOptions, NodeStores } from "./node-stores.ts";
-import { StartError, starting } from "./start-error.ts";
-import { metadataPath } from "./stores.ts";
+import { refusal } from "./port.ts";
+import { starting } from "./start-error.ts";
 import { VERSION as version } from "./version.ts";
 
 const STATE_MS = 2000;
 
 /** Resolves once this node is a member of its cluster, which may take for as long as others are not there. Throws `StartError`. */
 export function openClusterStores(
-  { config, log, run }: NodeOptions,
+  { config, log, run, lost, signal = new AbortController().signal }: NodeOptions,
   cluster: ClusterConfig,
 ): Promise<NodeStores> {
   return starting(async () => {
-    refuseSolo(config);
     await using held = new AsyncDisposableStack();
     const { data } = config;
     const { node, copies } = cluster;
@@ -62,6 +61,8 @@ export function openClusterStores(
       link,
       membership,
       log,
+      lost,
+      signal,
     });
     const objects = await openFileObjects(data);
     await prepareSchema(engine, systemClock);
@@ -110,6 +111,8 @@ export function openClusterStores(
     });
     held.use(reportSpace({ meta, blobs: local, name: node }));
     held.defer(remembering(membership, nodes, log));
+    held.defer(endingWhenRemoved(nodes, lost));
+    const reach = held.use(new Reach(membership, nodes, log));
     const healer = held.use(
       startHealer({
         meta,
@@ -134,13 +137,15 @@ export function openClusterStores(
         log,
       }),
     );
+    const at = (endpoints: readonly string[]): EtcdClient =>
+      new EtcdClient({ endpoints, tls: () => link.certificates.current() });
     const upkeep =
       api &&
       held.use(
         new EtcdUpkeep({
           node,
           api,
-          at: (urls) => new EtcdClient({ endpoints: urls, tls: () => link.certificates.current() }),
+          at,
           voters: () => votersFor(nodes.all().length),
           log,
         }),
@@ -166,6 +171,8 @@ export function openClusterStores(
         etcd,
         upkeep,
         api,
+        at,
+        obstacles: () => reach.obstacles(),
         purgeShadows: (before) => purgeShadows(local, before),
         answerForwarded: (next) => {
           answer = next;
@@ -177,12 +184,14 @@ export function openClusterStores(
   });
 }
 
-function refuseSolo(config: Config): void {
-  if (existsSync(join(config.data, "cluster.json")) || !existsSync(metadataPath(config))) return;
-  throw new StartError(
-    `${config.data} holds a registry of the shape solo, which cannot become a node of a cluster in this version: ` +
-      `name another data directory (--data), and copy the images over with skopeo sync or crane copy`,
-  );
+/** Who is no node any more must not go on: bytes that it takes are not counted by anybody. */
+function endingWhenRemoved(nodes: Nodes, lost: (reason: string) => void): () => void {
+  let wasThere = false;
+  return nodes.onChange(() => {
+    const isThere = nodes.all().some(({ name }) => name === nodes.self);
+    if (wasThere && !isThere) lost(`${nodes.self} was taken out of the cluster`);
+    wasThere = isThere;
+  });
 }
 
 function listen({ listen: at }: ClusterConfig, link: ClusterLink, log: Logger): PeerServer {
@@ -195,10 +204,7 @@ function listen({ listen: at }: ClusterConfig, link: ClusterLink, log: Logger): 
       log,
     });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartError(
-      `cannot listen for the other nodes on ${at.host}:${at.port} (cluster.listen): ${reason}`,
-    );
+    throw refusal(at, "cluster.listen (HOLDFAST_CLUSTER_LISTEN)", error);
   }
 }
 

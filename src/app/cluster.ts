@@ -26,6 +26,9 @@ export interface ClusterAccess {
   readonly etcdClients: readonly string[];
 }
 
+/** Bytes that blobs leave free: without room for its log etcd ends, and nothing can be deleted any more. */
+const RESERVE = 256 * 2 ** 20;
+
 /** Who we are among the nodes, and how to ask the others. */
 export interface ClusterLink extends Disposable {
   readonly keys: ClusterKeys;
@@ -79,7 +82,10 @@ export async function openCopies(
   { cluster, data, link, meta, presence, log, onMissing }: ClusterBlobsOptions,
 ): Promise<ClusterBlobs> {
   const nodes = held.use(await openNodes({ meta, presence, self: cluster.node }));
-  const local = held.adopt(await openFileStore({ directory: data }), (open) => open.close());
+  const local = held.adopt(
+    await openFileStore({ directory: data, reserveBytes: RESERVE }),
+    (open) => open.close(),
+  );
   const { copies, durableCopies: durable } = cluster;
   const { peers } = link;
   const blobs = openClusterBlobs({

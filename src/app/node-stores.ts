@@ -39,4 +39,6 @@ export interface NodeOptions {
   readonly run: string;
   /** Called once when the node must not go on, with a sentence. */
   readonly lost: (reason: string) => void;
+  /** Ends a start that waits for others; default never. What was opened by then is closed, and the reason thrown. */
+  readonly signal?: AbortSignal;
 }

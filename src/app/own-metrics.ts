@@ -1,5 +1,6 @@
 /** The parent's own figures, and the text of all of them. */
 import { Metrics, exposition, merge, type Snapshot } from "../base/metrics.ts";
+import { clusterGauges } from "./cluster-metrics.ts";
 import type { NodeStores } from "./node-stores.ts";
 
 export interface Sources {
@@ -52,7 +53,8 @@ export function collector(sources: Sources): () => Promise<string> {
     .counter("holdfast_journal_segments_total", "Segments of the journal written by this node.")
     .with();
 
-  const { revisions } = stores;
+  const { revisions, cluster } = stores;
+  const showCluster = cluster && clusterGauges(metrics);
   let revision = revisions?.revision ?? 0;
   let restarted = 0;
   let written = 0;
@@ -80,10 +82,12 @@ export function collector(sources: Sources): () => Promise<string> {
   });
 
   return async () => {
-    const [others, space] = await Promise.all([
+    const [others, space, status] = await Promise.all([
       supervisor.metrics(),
       blobs.space().catch(() => undefined),
+      cluster?.status(),
     ]);
+    if (status) showCluster?.(status);
     if (space) {
       free.with().set(space.free);
       total.with().set(space.total);

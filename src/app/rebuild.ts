@@ -10,6 +10,7 @@ import { joinInstallation } from "../registry/installation.ts";
 import { bucketName, openObjects, reachBucket } from "./bucket.ts";
 import { BucketOwner } from "./bucket-owner.ts";
 import { takeDataDirectory } from "./data-directory.ts";
+import { refuseOtherShape } from "./data-shape.ts";
 import { databaseName, openDatabase } from "./database.ts";
 import { lastRun, rememberRun } from "./last-run.ts";
 import { rebuildDisk } from "./rebuild-disk.ts";
@@ -42,6 +43,7 @@ export function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   return starting(async () => {
     const { config, log } = options;
     using _lock = takeDataDirectory(config.data);
+    refuseOtherShape(config);
     const { stores } = config;
     if (stores.kind === "files") {
       const objects = await openFileObjects(config.data);

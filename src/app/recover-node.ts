@@ -44,6 +44,7 @@ export function recoverNode(config: Config, log: Logger): Promise<Recovery> {
         endpoints: [etcdUrl(etcdClient)],
         tls: () => certificates.current(),
       }),
+      peers: link.peers,
       log,
     });
   });

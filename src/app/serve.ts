@@ -36,9 +36,13 @@ export interface ServeOptions {
   readonly version: string;
 }
 
+type End = { readonly signal: NodeJS.Signals } | { readonly reason: string };
+
 const METRICS_OPTION = "metrics.listen (HOLDFAST_METRICS_LISTEN)";
 /** A pull that has looked up where bytes lie opens them well within this. */
 const ADOPTION_GRACE_MS = 5000;
+/** A start that is given up ends its etcd within. */
+const GIVEN_UP_MS = 15_000;
 
 /** Serves until a signal or a failure. Resolves to the exit code; throws `StartError` when it cannot start. */
 export async function serve(options: ServeOptions): Promise<number> {
@@ -64,6 +68,20 @@ async function run(
   failed: PromiseWithResolvers<string>,
 ): Promise<number> {
   await using held = new AsyncDisposableStack();
+  const running: { workers?: Supervisor; watch?: CertificateWatch | undefined } = {};
+  const hurry = Promise.withResolvers<void>();
+  const signals = held.use(
+    listenForSignals({
+      reload: () => running.watch?.check(true),
+      again() {
+        log.warn("ending at once: a second signal arrived");
+        running.workers?.kill();
+        hurry.resolve();
+      },
+    }),
+  );
+  const stop = signals.stop.then((signal) => ({ signal }));
+  const failure = failed.promise.then((reason) => ({ reason }));
   held.use(takeDataDirectory(config.data));
   const listen = await probe(config.listen, "--listen");
   const certificate = await certificateOf(config);
@@ -71,7 +89,16 @@ async function run(
   for (const notice of [...notices, ...(expiry === undefined ? [] : [expiry])]) log.warn(notice);
 
   const run = randomHex(8);
-  const stores = held.use(await openNodeStores({ config, log, run, lost: failed.resolve }));
+  const opening = new AbortController();
+  const { lost, signal } = { lost: failed.resolve, signal: opening.signal };
+  const opened = openNodeStores({ config, log, run, lost, signal });
+  const early = await Promise.race([opened.then(() => undefined), stop, failure]);
+  if (early) {
+    opening.abort();
+    await Promise.race([givenUp(config, opened), hurry.promise]);
+    return endedBy(early, log);
+  }
+  const stores = held.use(await opened);
   const { meta, blobs } = stores;
   const socket = await serveCommits(
     { commit: (commit) => meta.commit(commit), revisions: stores.revisions },
@@ -86,7 +113,7 @@ async function run(
     alarm: (message, fields) => log.error(message, fields),
   });
 
-  const supervisor = new Supervisor({
+  const workers = new Supervisor({
     count: config.workers,
     start: {
       config,
@@ -101,31 +128,21 @@ async function run(
     log,
     failed: failed.resolve,
   });
-  held.defer(() => supervisor.kill());
-  const watch = watchCertificate(config, certificate, log, supervisor);
-  if (watch) held.use(watch);
-  const signals = held.use(
-    listenForSignals({
-      reload: () => watch?.check(true),
-      again() {
-        log.warn("ending at once: a second signal arrived");
-        supervisor.kill();
-      },
-    }),
-  );
+  running.workers = workers;
+  held.defer(() => workers.kill());
+  running.watch = watchCertificate(config, certificate, log, workers);
+  if (running.watch) held.use(running.watch);
   const directory = config.stores.kind === "files" ? config.data : undefined;
   stores.cluster?.answerForwarded(forwardedAnswer(config, registry, log));
   const adoption = adoptionControl(registry, directory, ADOPTION_GRACE_MS);
   held.use(await serveAdmin(config.data, adoption, stores.cluster));
   const counted: Counted = { current: undefined };
   const metricsAt = await openMetrics(config, held, () =>
-    collector({ version, supervisor, stores, counted: () => counted.current }),
+    collector({ version, supervisor: workers, stores, counted: () => counted.current }),
   );
 
   log.info("starting", { version, bun: Bun.version, pid: process.pid, data: config.data });
-  const stop = signals.stop.then((signal) => ({ signal }));
-  const failure = failed.promise.then((reason) => ({ reason }));
-  const started = supervisor.start().then(() => undefined);
+  const started = workers.start().then(() => undefined);
   let end = await Promise.race([started, stop, failure]);
   if (!end) {
     const scheme = certificate ? "https" : "http";
@@ -139,14 +156,31 @@ async function run(
     held.use(startJobs(jobs(config, registry, stores, log, counted), log));
     end = await Promise.race([stop, failure]);
   }
+  if ("reason" in end) return endedBy(end, log);
+  log.info("stopping", { signal: end.signal, timeoutSeconds: config.drain.timeout / 1000 });
+  const orderly = await workers.drain(config.drain.timeout);
+  log.info("stopped");
+  return orderly ? 0 : 1;
+}
+
+/** Says why there is nothing to serve any more; resolves to the exit code. */
+function endedBy(end: End, log: OwnLogger): number {
   if ("reason" in end) {
     log.error(`the server ends: ${end.reason}`);
     return 1;
   }
-  log.info("stopping", { signal: end.signal, timeoutSeconds: config.drain.timeout / 1000 });
-  const orderly = await supervisor.drain(config.drain.timeout);
-  log.info("stopped");
-  return orderly ? 0 : 1;
+  log.info("stopped before it was ready", { signal: end.signal });
+  return 0;
+}
+
+/** Resolves when nothing is left of a start that was told to end. */
+async function givenUp({ stores }: Config, opened: Promise<NodeStores>): Promise<void> {
+  const closed = opened.then(
+    (late) => late[Symbol.asyncDispose](),
+    () => {},
+  );
+  // Only a node of a cluster starts something that would outlive it.
+  await Promise.race([closed, Bun.sleep(stores.kind === "cluster" ? GIVEN_UP_MS : 0)]);
 }
 
 /** Answers what other nodes' clients have to say about uploads that this node has. */

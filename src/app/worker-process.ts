@@ -6,6 +6,12 @@ import type { FromWorker, ToWorker, WorkerStart } from "./messages.ts";
 /** A worker too busy to answer is counted with what it said last. */
 const METRICS_PATIENCE_MS = 1000;
 
+/**
+ * Bun makes 256 requests at once unless it is told otherwise: as many pushes to a peer that stands still would keep a
+ * worker of a cluster from asking etcd.
+ */
+const REQUESTS_MAX = 65_336;
+
 /** How the process ended, in words: `exit code 1`, `signal SIGKILL`. */
 export type Ending = string;
 
@@ -28,6 +34,7 @@ export class WorkerProcess {
     promise.catch(() => {});
     this.#child = Bun.spawn([process.execPath, Bun.main, "worker"], {
       stdio: ["ignore", "inherit", "inherit"],
+      env: { BUN_CONFIG_MAX_HTTP_REQUESTS: `${REQUESTS_MAX}`, ...process.env },
       serialization: "json",
       ipc: (message: FromWorker) => {
         if (message.type === "ready") resolve();

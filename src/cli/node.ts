@@ -15,7 +15,10 @@ Examples:
       is still needed. It goes on answering clients. Taken back with: holdfast node undrain n3
   holdfast node remove n3
       n3 is no node of the cluster any more. Refused while copies on it are still needed: drain it first, or, where it
-      is dead, wait until the others have made up for it. --force does it all the same.
+      is dead, wait until the others have made up for it. --force does it all the same. Refused in any case where those
+      that are left would have no majority.
+  holdfast node remove 10.0.0.4:5081
+      A machine that was let in and never came up, by the address of its etcd, as the log of the others names it.
 
   holdfast node recover --force --config cluster.yml
       The majority is lost for good: this stopped node goes on alone, and the others join it anew. Without --force it
@@ -42,7 +45,7 @@ export function nodeCommand(): Command {
     .addCommand(
       actionCommand("remove", "take a node out of the cluster for good").option(
         "--force",
-        "also where copies or the majority are lost with it",
+        "also where copies are lost with it",
       ),
     );
 }

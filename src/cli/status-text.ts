@@ -12,6 +12,7 @@ export function problemsOf(status: ClusterStatus): string[] {
     ...tooFewStores(status),
     ...status.nodes.filter(({ live }) => !live).map(down),
     ...silentVoters(status),
+    ...(status.obstacles ?? []).map((cause) => `${status.node} gets no answer from ${cause}`),
     ...nearlyFull(status),
     ...lacking(status),
   ];

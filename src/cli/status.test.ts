@@ -123,6 +123,11 @@ describe("the first line says what is worst", () => {
       "n3 has not started yet; start it",
     ],
     [
+      "one that lives and cannot be asked",
+      { obstacles: ["n3: the node at 10.0.0.3:5080 refuses this node, n1: its clock is wrong"] },
+      "n1 gets no answer from n3: the node at 10.0.0.3:5080 refuses this node, n1: its clock is wrong",
+    ],
+    [
       "a full disk",
       { nodes: [node("n1", { disk: { free: GIB, total: 100 * GIB } }), node("n2"), node("n3")] },
       "the disk of n1 is nearly full (1.0 GiB of 100.0 GiB free); make room there, or add a node",
@@ -258,10 +263,10 @@ describe("asking a server", () => {
       ["none", "stale", "solo", "broken"].map((data) => run("status", "--data", data)),
     );
     const start =
-      "start it with `holdfast serve`, or name the directory of one that runs with --data";
+      "start it with `holdfast serve`, or see in its log what it waits for, or name the directory of another with --data";
     expect([none?.stderr, stale?.stderr, solo?.stderr, broken?.stderr]).toEqual([
-      `holdfast: no server runs on the data directory ${home}/none: ${start}\n`,
-      `holdfast: no server runs on the data directory ${home}/stale: ${start}\n`,
+      `holdfast: no server answers on the data directory ${home}/none: ${start}\n`,
+      `holdfast: no server answers on the data directory ${home}/stale: ${start}\n`,
       "holdfast: this server is no node\n",
       "holdfast: the server answered with status 500; see its log\n",
     ]);

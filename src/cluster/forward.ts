@@ -1,8 +1,10 @@
 /** Having a request answered by another node, which alone has what it is about. */
 import { BlobStoreUnavailable } from "../blobs/port.ts";
 import { OciError } from "../oci/errors.ts";
+import { parseRoute } from "../oci/route.ts";
 import type { Nodes } from "./node.ts";
 import { PeerUnavailable, type PeerHandler, type Peers } from "./peer/port.ts";
+import { isAway, whileLive } from "./while-live.ts";
 
 /** A body that nobody has begun to read. */
 interface Body {
@@ -18,28 +20,30 @@ const OWN_HEADERS = ["connection", "content-length", "date", "keep-alive", "tran
 
 /**
  * Sends requests to the node that has to answer them. Throws `BLOB_UPLOAD_UNKNOWN` where that node is dead: what it
- * had has to be sent again; `BlobStoreUnavailable` where it lives, but could not be reached.
+ * had has to be sent again; `BlobStoreUnavailable` where it lives, but could not be reached, or died meanwhile.
  */
 export function forwarder({ nodes, peers }: { readonly nodes: Nodes; readonly peers: Peers }) {
   return async (home: string, request: Request, body: Body): Promise<Response> => {
     const node = nodes.all().find(({ name }) => name === home);
-    if (node?.isLive !== true) throw unknown(home);
+    if (node === undefined || isAway(node)) throw unknown(home);
     const { pathname, search } = new URL(request.url);
     const headers = new Headers(request.headers);
     for (const name of [...OWN_HEADERS, "host", "expect"]) headers.delete(name);
     try {
-      const answer = await peers.fetch(node.address, `/v1/forward${pathname}${search}`, {
-        method: request.method as "GET",
-        headers: Object.fromEntries(headers),
-        ...(body.length === 0 ? {} : { body: streamOf(body) }),
-        timeoutMs: TIMEOUT_MS,
-        signal: request.signal,
+      return await whileLive(nodes, home, request.signal, async (signal) => {
+        const answer = await peers.fetch(node.address, `/v1/forward${pathname}${search}`, {
+          method: request.method as "GET",
+          headers: Object.fromEntries(headers),
+          ...(body.length === 0 ? {} : { body: streamOf(body) }),
+          timeoutMs: TIMEOUT_MS,
+          signal,
+        });
+        const said = new Headers(answer.headers);
+        for (const name of OWN_HEADERS) said.delete(name);
+        // Answers about uploads are short.
+        const content = answer.status === 204 ? null : await answer.bytes();
+        return new Response(content, { status: answer.status, headers: said });
       });
-      const said = new Headers(answer.headers);
-      for (const name of OWN_HEADERS) said.delete(name);
-      // Answers about uploads are short.
-      const content = answer.status === 204 ? null : await answer.bytes();
-      return new Response(content, { status: answer.status, headers: said });
     } catch (error) {
       if (!(error instanceof PeerUnavailable)) throw error;
       nodes.failed(home);
@@ -50,12 +54,15 @@ export function forwarder({ nodes, peers }: { readonly nodes: Nodes; readonly pe
   };
 }
 
-/** The receiving side: `answer` is what answers clients' requests here, and forwards none. */
+/**
+ * The receiving side: `answer` is what answers clients' requests here, and forwards none. What is no upload, every node
+ * has itself, and gets 404 here.
+ */
 export function forwardHandler(answer: (request: Request) => Promise<Response>): PeerHandler {
   return (request, path) => {
-    const url = new URL(request.url);
-    const target = new URL(`/${path.replace(/^\//, "")}${url.search}`, url);
-    return answer(new Request(target.href, request));
+    if (parseRoute(path)?.kind !== "upload") return new Response(null, { status: 404 });
+    const { origin, search } = new URL(request.url);
+    return answer(new Request(`${origin}${path}${search}`, request));
   };
 }
 

@@ -31,12 +31,10 @@ describe("placement", () => {
   test("is the same for all who know the same nodes, in whatever order, and names each once", () => {
     fc.assert(
       fc.property(nodes, key, copies, (found, place, wanted) => {
-        const { holders, further } = placement(locatorOf(place), found, wanted);
-        expect(placement(locatorOf(place), found.toReversed(), wanted)).toEqual({
-          holders,
-          further,
-        });
-        expect(placementOfKey(place, found, wanted)).toEqual({ holders, further });
+        const placed = placement(locatorOf(place), found, wanted);
+        const { holders, further } = placed;
+        expect(placement(locatorOf(place), found.toReversed(), wanted)).toEqual(placed);
+        expect(placementOfKey(place, found, wanted)).toEqual(placed);
         expect(storesOf([...holders, ...further]).sort()).toEqual(storesOf(found).sort());
       }),
     );
@@ -54,6 +52,20 @@ describe("placement", () => {
         "s3 s5 s1 s4 s2",
       ]
     `);
+  });
+
+  test("leaves what there is with those that would hold it if they had room", () => {
+    fc.assert(
+      fc.property(nodes, key, copies, (found, place, wanted) => {
+        const roomy = found.map((one): Node => ({
+          ...one,
+          space: { free: 9 * GIB, total: 10 * GIB },
+        }));
+        const keepers = storesOf(placementOfKey(place, found, wanted).keepers);
+        const { holders } = placementOfKey(place, roomy, wanted);
+        expect(keepers).toEqual(storesOf(holders));
+      }),
+    );
   });
 
   test("gives as many holders as are wanted, or as do not drain", () => {

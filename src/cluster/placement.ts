@@ -15,6 +15,11 @@ export interface Placement<N> {
   readonly holders: readonly N[];
   /** The others with a store, in the order in which they step in. */
   readonly further: readonly N[];
+  /**
+   * The holders as they would be if all had room: a copy that one of them has stays there, or a disk that is nearly
+   * full would have all of it moved to others and, being empty then, moved back.
+   */
+  readonly keepers: readonly N[];
 }
 
 const GIB = 2 ** 30;
@@ -49,6 +54,7 @@ export function placementOfKey<N extends PlacedNode>(
   return {
     holders: able.slice(0, copies),
     further: [...able.slice(copies), ...(able === leaving ? [] : leaving)],
+    keepers: (able === leaving ? leaving : overZones(staying)).slice(0, copies),
   };
 }
 

@@ -73,7 +73,8 @@ export function createHandler(deps: HandlerDeps): Handler {
       }
     } catch (error) {
       const known = error instanceof BodyBroken ? broken(error) : asOciError(error);
-      problem = known.code === "UNKNOWN" ? describe(error) : known.message;
+      problem =
+        known.code === "UNKNOWN" || !(error instanceof Error) ? describe(error) : error.message;
       response = errorAnswer(known, method);
     }
     response.headers.set("X-Request-Id", id);

@@ -2,7 +2,9 @@
 import type { Clock } from "../base/clock.ts";
 import type { Lru } from "../base/lru.ts";
 import type { BlobStore } from "../blobs/port.ts";
-import type { Commit, MetaStore, Revision } from "../meta/port.ts";
+import { requireFresh, waitUntilFresh } from "../meta/fresh.ts";
+import { keys } from "../meta/keys.ts";
+import type { Commit, Entry, MetaStore, Revision } from "../meta/port.ts";
 import type { ManifestLimits } from "../oci/manifest.ts";
 import { OciError } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/name.ts";
@@ -81,6 +83,22 @@ export async function commitPlan<T>(
       headers: { "Retry-After": "1" },
     },
   );
+}
+
+/**
+ * What a push reads before it takes bytes in. The last known state will not do: while a majority elects its leader this
+ * waits, as a commit does; where none is left, it throws `StoreUnavailable`.
+ */
+export async function readToPush(
+  { meta }: Context,
+  wanted: readonly string[],
+): Promise<readonly (Entry | undefined)[]> {
+  const { entries, stale } = await meta.get(wanted);
+  if (!stale) return entries;
+  // Nothing has this name: only a commit can tell an election from the loss of the majority.
+  await meta.commit({ delete: [keys.upload("none")] });
+  await waitUntilFresh(meta);
+  return requireFresh(await meta.get(wanted)).entries;
 }
 
 export function expectation(

@@ -6,7 +6,7 @@ import { decode, encode, type BlobRecord, type LinkRecord } from "./records.ts";
 import type { Digest } from "../oci/digest.ts";
 import { parseName, type RepositoryName } from "../oci/name.ts";
 import { holdsBytes, IncomingBytes, tidy } from "./bytes.ts";
-import { commitPlan, expectation, type Caller, type Context } from "./context.ts";
+import { commitPlan, expectation, readToPush, type Caller, type Context } from "./context.ts";
 import { isLive, joinRepository } from "./repository.ts";
 
 /** Repositories looked through for a mount that names no source. */
@@ -46,7 +46,7 @@ export async function linkBlob(
   ];
   const incoming = new IncomingBytes(ctx, digest, bytes);
   const abandoned = await commitPlan(ctx.meta, async () => {
-    const { entries } = await ctx.meta.get([blobKey, linkKey, repositoryKey]);
+    const entries = await readToPush(ctx, [blobKey, linkKey, repositoryKey]);
     const settled = await incoming.settle(entries[0]);
     const join = joinRepository(ctx, name, entries[2]);
     const put = [...join.put, ...settled.put];

@@ -1,6 +1,7 @@
 /** Reading manifests and blobs: distribution-spec §Pull. */
 import type { BlobBody, ByteRange } from "../blobs/port.ts";
 import { keys } from "../meta/keys.ts";
+import { StoreUnavailable } from "../meta/port.ts";
 import {
   decode,
   type BlobRecord,
@@ -82,7 +83,7 @@ export async function pullBlob(
     record.value.damaged ||
     !isLive(decode<LinkRecord>(entries[1])?.value, entries[0])
   ) {
-    throw blobUnknown(name, digest);
+    throw absent(stale, blobUnknown(name, digest));
   }
   const { size } = record.value;
   if (size <= CACHED_BLOB_MAX) {
@@ -128,7 +129,7 @@ async function manifestByTag(
     const record = decode<TagRecord>(entries[1]);
     // A tag that shows a dead manifest twice unchanged is dead itself; one that moved meanwhile is looked up anew.
     if (!record || record.version === seen || !isLive(record.value, entries[0])) {
-      throw manifestUnknown(name, tag);
+      throw absent(stale, manifestUnknown(name, tag));
     }
     seen = record.version;
     const { digest, mediaType, size, generation } = record.value;
@@ -138,6 +139,8 @@ async function manifestByTag(
       const blob = decode<BlobRecord>(target.entries[1]);
       return { info: { digest, mediaType, size, stale: stale || target.stale }, blob };
     }
+    // An old view of the manifest says nothing about a tag that moved since.
+    if (target.stale) throw absent(true, manifestUnknown(name, tag));
   }
 }
 
@@ -152,7 +155,8 @@ async function manifestByDigest(
     keys.blob(digest),
   ]);
   const record = decode<ManifestRecord>(entries[1]);
-  if (!record || !isLive(record.value, entries[0])) throw manifestUnknown(name, digest);
+  if (!record || !isLive(record.value, entries[0]))
+    throw absent(stale, manifestUnknown(name, digest));
   const { mediaType, size } = record.value;
   return { info: { digest, mediaType, size, stale }, blob: decode<BlobRecord>(entries[2]) };
 }
@@ -205,6 +209,13 @@ function damaged(ctx: Context, digest: Digest, blob: BlobRecord, problem: string
     locator: blob.locator,
     size: blob.size,
   });
+}
+
+/** What the last known state lacks may have come since: that it is not there can be said by the truth alone. */
+function absent(stale: boolean, unknown: OciError): Error {
+  return stale
+    ? new StoreUnavailable("the last known state lacks it, and the metadata cannot be reached")
+    : unknown;
 }
 
 export function manifestUnknown(name: RepositoryName, reference: string): OciError {

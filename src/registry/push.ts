@@ -8,7 +8,7 @@ import { OciError } from "../oci/errors.ts";
 import { parseManifest, type Descriptor, type Manifest } from "../oci/manifest.ts";
 import type { RepositoryName, Tag } from "../oci/name.ts";
 import type { Reference } from "../oci/route.ts";
-import { commitPlan, expectation, type Caller, type Context } from "./context.ts";
+import { commitPlan, expectation, type Caller, type Context, readToPush } from "./context.ts";
 import { IncomingBytes, tidy, type Settled } from "./bytes.ts";
 import { checkPrecondition, type Precondition } from "./precondition.ts";
 import { latestMove } from "./history.ts";
@@ -143,7 +143,7 @@ async function readState(ctx: Context, { push, digest, manifest, tags }: Pushed)
   const historyKeys = tags.map((tag) => keys.history(name, tag, 1));
   const linkKeys = [...needed];
   const wanted = [...fixed, ...tagKeys, ...historyKeys, ...linkKeys];
-  const { entries } = await ctx.meta.get(wanted);
+  const entries = await readToPush(ctx, wanted);
   const [repository, fence, blob, own] = entries;
   const histories = fixed.length + tags.length;
   const links = entries.slice(histories + tags.length);

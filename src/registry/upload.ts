@@ -12,7 +12,7 @@ import { algorithmOf, makeDigest, type Algorithm, type Digest } from "../oci/dig
 import { OciError } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/name.ts";
 import { uploadRange, type ByteSpan } from "../oci/range.ts";
-import { commitPlan, expectation, type Caller, type Context } from "./context.ts";
+import { commitPlan, expectation, readToPush, type Caller, type Context } from "./context.ts";
 import { hasBlob, linkBlob } from "./link.ts";
 import { mintSessionId, readSessionId } from "./session.ts";
 
@@ -213,8 +213,8 @@ async function hold(
 }
 
 async function readRecord(ctx: Context, id: string): Promise<Versioned<UploadRecord> | undefined> {
-  const { entries } = await ctx.meta.get([keys.upload(id)]);
-  return decode<UploadRecord>(entries[0]);
+  const [entry] = await readToPush(ctx, [keys.upload(id)]);
+  return decode<UploadRecord>(entry);
 }
 
 /**

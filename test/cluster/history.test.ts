@@ -1,22 +1,13 @@
 /** Tags of a cluster are linearizable, whatever happens to a minority of its nodes. */
 import { expect, test } from "bun:test";
-import { startCluster, type TestCluster, type TestNode } from "../support/cluster.ts";
+import { startCluster } from "../support/cluster.ts";
 import { describeEtcd } from "../support/etcd.ts";
 import { randomOf, seedOf } from "../support/random.ts";
 import { expectLinearizable } from "../shared/support/histories.ts";
 import { startTagClients } from "../shared/support/tag-clients.ts";
+import { leaderOf } from "./support/leader.ts";
 
 const PATIENCE_MS = 60_000;
-
-/** The node whose etcd leads. */
-async function leaderOf(cluster: TestCluster): Promise<TestNode> {
-  for (const node of cluster.nodes) {
-    const { quorum } = await node.status();
-    const leader = cluster.nodes.find(({ name }) => name === quorum.leader);
-    if (leader !== undefined) return leader;
-  }
-  throw new Error("nobody leads");
-}
 
 describeEtcd("tags at random nodes of a cluster", () => {
   test("while the leading node is killed, one is frozen, and one loses its disk", async () => {

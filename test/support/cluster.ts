@@ -17,6 +17,16 @@ export interface ClusterOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Added to the environment of every node. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Where the nodes run, one for each; default: loopback addresses of this machine. */
+  readonly hosts?: readonly Host[];
+}
+
+/** What a node takes for a machine. */
+export interface Host {
+  /** IPv4, of its own. */
+  readonly address: string;
+  /** What has a command run there: `[...prefix, program, ...arguments]`, in the process that is started. */
+  readonly prefix: readonly string[];
 }
 
 export interface TestNode {
@@ -43,6 +53,8 @@ export interface TestNode {
   /** All it has logged, over all starts. */
   logs(): string;
   status(): Promise<ClusterStatus>;
+  /** What `holdfast` prints for this node's data directory. Throws with it where it does not end with 0. */
+  command(...words: string[]): Promise<string>;
 }
 
 export interface TestCluster extends AsyncDisposable {
@@ -64,18 +76,20 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
   const secret = join(home, "secret");
   await Bun.write(secret, "a secret of these tests, long enough to be one");
   const nodes: TestNode[] = [];
-  const address = (n: number) => `${net}.${n}`;
+  const address = (n: number) => options.hosts?.[n - 1]?.address ?? `${net}.${n}`;
   const seeds = Array.from({ length: options.nodes ?? 3 }, (_, i) => i + 1);
   const members = Object.fromEntries(seeds.map((n) => [`n${n}`, `${address(n)}:${PEER_PORT}`]));
 
   const make = (n: number, place: object): TestNode => {
     const port = freePort();
+    const host = options.hosts?.[n - 1] ?? { address: "127.0.0.1", prefix: [] };
     const node = newNode({
       name: `n${n}`,
+      host,
       port,
       home,
       config: {
-        listen: `127.0.0.1:${port}`,
+        listen: `${host.address}:${port}`,
         metrics: { listen: "off" },
         auth: { anonymous: ["pull", "push", "delete"] },
         cluster: {
@@ -144,17 +158,18 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
 
 interface NodePlan {
   readonly name: string;
+  readonly host: Host;
   readonly port: number;
   readonly home: string;
   readonly config: object;
   readonly env: Readonly<Record<string, string>>;
 }
 
-function newNode({ name, port, home, config, env }: NodePlan): TestNode {
+function newNode({ name, host, port, home, config, env }: NodePlan): TestNode {
   const data = join(home, name);
   const file = join(home, `${name}.yml`);
   const log = join(home, `${name}.log`);
-  const url = `http://127.0.0.1:${port}`;
+  const url = `http://${host.address}:${port}`;
   let child: Bun.Subprocess | undefined;
   const isRunning = () =>
     child !== undefined && child.exitCode === null && child.signalCode === null;
@@ -174,7 +189,7 @@ function newNode({ name, port, home, config, env }: NodePlan): TestNode {
       // JSON is YAML.
       writeFileSync(file, JSON.stringify(config));
       const sink = openSync(log, "a");
-      child = Bun.spawn([BUN, MAIN, "serve", "--config", file, "--data", data], {
+      child = Bun.spawn([...host.prefix, BUN, MAIN, "serve", "--config", file, "--data", data], {
         stdio: ["ignore", sink, sink],
         env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...env },
       });
@@ -222,6 +237,14 @@ function newNode({ name, port, home, config, env }: NodePlan): TestNode {
         signal: AbortSignal.timeout(5000),
       });
       return (await answer.json()) as ClusterStatus;
+    },
+    async command(...words) {
+      const done = Bun.spawn([BUN, MAIN, ...words, "--data", data], {
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const [out, err] = await Promise.all([done.stdout.text(), done.stderr.text()]);
+      if ((await done.exited) === 0) return out;
+      throw new Error(`holdfast ${words.join(" ")} ended with ${done.exitCode}: ${out}${err}`);
     },
   };
 }

@@ -178,6 +178,49 @@ test("rivals for one upload never get a file that another has just committed", a
 }, 30_000);
 
 describe.skipIf(!canMount("tmpfs", join(root, "trial")))(
+  "a disk with other tenants (needs root, to mount a tmpfs)",
+  () => {
+    const MIB = 1 << 20;
+    const directory = join(root, "shared");
+    beforeAll(() => {
+      expect(mountNew("tmpfs", directory, 64)).toBe(true);
+    });
+    afterAll(() => unmount(directory));
+
+    test("keeps room for them, from blobs large and small; what is there can be ended, read and removed", async () => {
+      const store = await openFileStore({ directory, reserveBytes: 24 * MIB });
+      const bytes = randomBytes(MIB);
+      const begun = await store.upload("begun", "sha256");
+      await begun.write(bytes.slice());
+      await begun.suspend();
+
+      const upload = await store.upload("large", "sha256");
+      const endless = (async () => {
+        for (;;) await upload.write(bytes.slice());
+      })();
+      expect(await failureOf(endless)).toBeInstanceOf(BlobStoreFull);
+      const free = async () => (await store.space())?.free ?? 0;
+      expect(upload.size).toBeGreaterThan(30 * MIB);
+      expect(await free()).toBeGreaterThan(4 * MIB);
+      await upload.suspend();
+
+      const small = randomBytes(100);
+      expect(await failureOf(store.put(digestOf(small), small))).toBeInstanceOf(BlobStoreFull);
+      const locator = store.newLocator(digestOf(small));
+      expect(await failureOf(store.place(locator, small))).toBeInstanceOf(BlobStoreFull);
+
+      const held = await store.upload("begun", "sha256");
+      const blob = await held.commit(digestOf(bytes));
+      expect(await store.read(blob.locator, MIB)).toEqual(bytes);
+      await store.delete(blob.locator);
+      await store.discard("large");
+      expect((await store.put(digestOf(small), small)).size).toBe(100);
+      await store.close();
+    });
+  },
+);
+
+describe.skipIf(!canMount("tmpfs", join(root, "trial")))(
   "a full disk (skipped without the right to mount a tmpfs: run as root on Linux)",
   () => {
     const directory = join(root, "small");

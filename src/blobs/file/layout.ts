@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { dirname, join } from "node:path";
 import { DirectoryCache, fsync, makeDirectory, syncDirectory } from "../../base/fsync.ts";
 import { ALGORITHMS } from "../../oci/digest.ts";
-import { BlobStoreUnavailable, type Locator } from "../port.ts";
+import { BlobStoreFull, BlobStoreUnavailable, type Locator } from "../port.ts";
 import { codeOf } from "./errors.ts";
 import {
   BLOBS,
@@ -40,12 +40,16 @@ export class Layout {
   /** Fan-out directories whose own entry this process knows to be durable, or is making so. */
   readonly #known = new Map<string, Promise<void>>();
 
-  private constructor(directory: string, identity: Identity) {
+  readonly #reserveBytes: number;
+
+  private constructor(directory: string, identity: Identity, reserveBytes: number) {
     this.#directory = directory;
     this.#identity = identity;
+    this.#reserveBytes = reserveBytes;
   }
 
-  static async open(directory: string): Promise<Layout> {
+  /** `reserveBytes`: see `requireRoom`. */
+  static async open(directory: string, reserveBytes = 0): Promise<Layout> {
     try {
       for (const name of [
         UPLOADS,
@@ -58,7 +62,7 @@ export class Layout {
       }
       // Also for entries that an earlier process made and was killed before it came to this.
       for (const name of ["", BLOBS]) await syncDirectory(join(directory, name));
-      return new Layout(directory, fs.statSync(directory, { bigint: true }));
+      return new Layout(directory, fs.statSync(directory, { bigint: true }), reserveBytes);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new BlobStoreUnavailable(
@@ -79,6 +83,19 @@ export class Layout {
     const found = fs.statSync(this.path(relative), { bigint: true, throwIfNoEntry: false });
     if (found?.dev === dev && found.ino === ino) return;
     throw this.#lost(relative === "" ? "" : `${this.path(relative)} is gone; `);
+  }
+
+  /** Throws `BlobStoreFull` where less than the reserve is free. */
+  requireRoom(): void {
+    if (this.#reserveBytes === 0) return;
+    const { bavail, bsize, blocks } = fs.statfsSync(this.#directory);
+    const free = bavail * bsize;
+    // A file system without a size of its own (ramfs) says that it has no blocks.
+    if (free >= this.#reserveBytes || blocks === 0) return;
+    throw new BlobStoreFull(
+      `only ${mib(free)} MiB are free for ${this.#directory}, and ${mib(this.#reserveBytes)} MiB are kept for the ` +
+        `metadata: give the disk more room`,
+    );
   }
 
   get root(): string {
@@ -238,6 +255,10 @@ export class Layout {
       { cause },
     );
   }
+}
+
+function mib(bytes: number): number {
+  return Math.floor(bytes / 2 ** 20);
 }
 
 function lstat(path: string): fs.Stats | undefined {

@@ -33,11 +33,13 @@ export interface FileStoreOptions {
   readonly directory: string;
   /** A pack that has come to this many bytes is followed by a new one. */
   readonly packBytes?: number;
+  /** With fewer bytes free it takes no more blobs, for the sake of what else is kept beside them; default 0. */
+  readonly reserveBytes?: number;
 }
 
 /** Opens the store. Throws `BlobStoreUnavailable` with the remedy where the directory cannot be written. */
 export async function openFileStore(options: FileStoreOptions): Promise<PlacedStore> {
-  const layout = await Layout.open(resolve(options.directory));
+  const layout = await Layout.open(resolve(options.directory), options.reserveBytes);
   return new FileStore(layout, options.packBytes ?? PACK_BYTES);
 }
 
@@ -92,6 +94,7 @@ class FileStore implements PlacedStore {
 
   put(digest: Digest, bytes: Uint8Array<ArrayBuffer>): Promise<StoredBlob> {
     return guarded(async () => {
+      this.#layout.requireRoom();
       const size = bytes.byteLength;
       const isSmall = size <= SMALL;
       const locator = isSmall
@@ -113,6 +116,7 @@ class FileStore implements PlacedStore {
     return guarded(async () => {
       const size = bytes.byteLength;
       const isThere = isOwnLocator(locator) && this.#layout.find(locator)?.size === size;
+      if (!isThere) this.#layout.requireRoom();
       await (isThere ? this.#layout.syncBlob(locator) : putFile(this.#layout, locator, bytes));
       return { locator, size };
     });

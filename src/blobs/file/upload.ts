@@ -13,6 +13,8 @@ import { digestIn, isOwnLocator, newLocator } from "./locator.ts";
 
 /** An upload of at most this many bytes is gathered in memory and hashed in place, without the thread. */
 export const SMALL = 64 << 10;
+/** After so many bytes it is looked again whether there is room. */
+const ROOM_BYTES = 16 << 20;
 /** Of blobs and of uploads, which become blobs. */
 export const FILE_MODE = 0o640;
 
@@ -37,6 +39,8 @@ export class FileUpload implements PlacedUpload {
   /** A failure to write that the caller knows of, and may go on after, with the bytes kept. */
   #told: Error | undefined;
   #ended = false;
+  /** The size at which it is looked next whether there is room. */
+  #roomUntil = 0;
 
   constructor(held: HeldUpload, layout: Layout, thread: HashThread) {
     this.#held = held;
@@ -54,6 +58,10 @@ export class FileUpload implements PlacedUpload {
     this.#assertHeld();
     if (this.#told !== undefined) throw this.#told;
     if (chunk.byteLength === 0) return;
+    if (this.#size >= this.#roomUntil) {
+      this.#layout.requireRoom();
+      this.#roomUntil = this.#size + ROOM_BYTES;
+    }
     this.#size += chunk.byteLength;
     this.#pending.push(chunk);
     if (this.#size <= SMALL) return;

@@ -58,9 +58,11 @@ class ClusterBlobs implements BlobStore {
     this.#onMissing = options.onMissing ?? (() => {});
   }
 
-  async stat(locator: Locator): Promise<number | undefined> {
-    const own = await this.#local.stat(locator);
-    if (own !== undefined) return own;
+  stat(locator: Locator): Promise<number | undefined> {
+    return ownOr(this.#local.stat(locator), () => this.#statElsewhere(locator));
+  }
+
+  async #statElsewhere(locator: Locator): Promise<number | undefined> {
     const nodes = this.#others.toRead(placeKeyOf(locator));
     try {
       // The first that has it will do: another one may hang.
@@ -78,18 +80,24 @@ class ClusterBlobs implements BlobStore {
     }
   }
 
-  async open(locator: Locator, size: number, range?: ByteRange): Promise<BlobBody | undefined> {
-    const own = await this.#local.open(locator, size, range);
-    if (own !== undefined) return own;
-    const nodes = this.#others.toRead(placeKeyOf(locator));
-    const body = await new Through(this.#others, this.#log, { locator, size }, nodes, range).open();
-    if (body !== undefined) this.#missed(locator, size);
-    return body;
+  open(locator: Locator, size: number, range?: ByteRange): Promise<BlobBody | undefined> {
+    return ownOr<BlobBody>(this.#local.open(locator, size, range), async () => {
+      const nodes = this.#others.toRead(placeKeyOf(locator));
+      const blob = { locator, size };
+      const body = await new Through(this.#others, this.#log, blob, nodes, range).open();
+      if (body !== undefined) this.#missed(locator, size);
+      return body;
+    });
   }
 
-  async read(locator: Locator, size: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const own = await this.#local.read(locator, size);
-    if (own !== undefined) return own;
+  read(locator: Locator, size: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return ownOr(this.#local.read(locator, size), () => this.#readElsewhere(locator, size));
+  }
+
+  async #readElsewhere(
+    locator: Locator,
+    size: number,
+  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const digest = this.#local.digestOf(locator);
     if (digest === undefined) return undefined;
     let nodes = this.#others.toRead(placeKeyOf(locator));
@@ -218,6 +226,21 @@ class ClusterBlobs implements BlobStore {
   #missed(locator: Locator, size: number): void {
     if (this.#others.isHere(placeKeyOf(locator))) this.#onMissing(locator, size);
   }
+}
+
+/** What this node's store has, or else the others: also where its disk fails, which is said if they have nothing. */
+async function ownOr<T>(
+  own: Promise<T | undefined>,
+  elsewhere: () => Promise<T | undefined>,
+): Promise<T | undefined> {
+  let failure: { readonly error: unknown } | undefined;
+  const held = await own.catch((error: unknown) => {
+    failure = { error };
+    return undefined;
+  });
+  const found = held ?? (await elsewhere());
+  if (found === undefined && failure !== undefined) throw failure.error;
+  return found;
 }
 
 /** A node says that it has no such blob. */

@@ -2,6 +2,7 @@
 import { placeKey, PLACE_KEYS } from "../../blobs/placed.ts";
 import type { NodeState, Nodes } from "../node.ts";
 import { PeerUnavailable, type PeerRequest, type Peers } from "../peer/port.ts";
+import { whileLive } from "../while-live.ts";
 import { copiesWithin, placementOfKey, type Placement } from "../placement.ts";
 
 export interface OthersOptions {
@@ -15,6 +16,8 @@ export interface OthersOptions {
 
 /** Keys tried for one that places a blob here; past them this node only takes what the others cannot. */
 const KEYS_TRIED = 64;
+/** Who has so long to answer is looked at meanwhile. */
+const LONG_MS = 10_000;
 /** Longest text of a refusal that is passed on. */
 const REASON_MAX = 300;
 
@@ -96,8 +99,12 @@ export class Others {
 
   /** Throws `PeerUnavailable`, having noted that the node did not answer, or the signal's reason. */
   async fetch(node: NodeState, path: string, request: PeerRequest): Promise<Response> {
+    const ask = (signal = request.signal) =>
+      this.#peers.fetch(node.address, path, { ...request, ...(signal ? { signal } : {}) });
     try {
-      return await this.#peers.fetch(node.address, path, request);
+      // One that is taken for dead already is asked nevertheless: it may be the only one.
+      if (request.timeoutMs < LONG_MS || !node.isLive) return await ask();
+      return await whileLive(this.#nodes, node.name, request.signal, ask);
     } catch (error) {
       if (error instanceof PeerUnavailable) this.#nodes.failed(node.name);
       throw error;

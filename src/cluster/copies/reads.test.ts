@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import fs from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { bodyOf, digestOf, failureOf, randomBytes } from "../../blobs/conformance-tools.ts";
 import { BlobStoreUnavailable, type BlobStore, type StoredBlob } from "../../blobs/port.ts";
 import { eventually, TestCluster, type ClusterOptions } from "./copies-fixture.ts";
@@ -174,6 +174,25 @@ describe("a blob in a cluster", () => {
     for (const call of calls()) expect(await call).toBeDefined();
     await cluster.node(1).local.delete(locator);
     for (const call of calls()) expect(await call).toBeUndefined();
+  });
+
+  test("is read from another node where the own disk fails, and not gone where no other has it", async () => {
+    const store = await open();
+    const bytes = randomBytes(2000);
+    const { locator, size } = await elsewhere(store, bytes);
+    const directory = dirname(join(cluster.node(0).directory, locator));
+    fs.rmSync(directory, { recursive: true, force: true });
+    // A damaged file system, as good as one can be made here: ELOOP.
+    fs.symlinkSync(directory, directory);
+    expect(await failureOf(store.delete(locator))).toBeInstanceOf(Error);
+    for (const node of cluster.nodes.slice(1)) await node.local.place(locator, bytes);
+    expect(await store.stat(locator)).toBe(size);
+    expect(await bodyOf(store, { locator, size })).toEqual(bytes);
+    expect(await store.read(locator, size)).toEqual(bytes);
+    for (const node of cluster.nodes.slice(1)) await node.local.delete(locator);
+    for (const look of [() => store.stat(locator), () => store.open(locator, size)])
+      expect(String(await failureOf(look()))).toContain("ELOOP");
+    fs.rmSync(directory);
   });
 
   test("is known to be there though a node hangs", async () => {

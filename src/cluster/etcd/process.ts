@@ -11,6 +11,8 @@ export interface EtcdProcessOptions {
   readonly binary?: string | undefined;
   readonly etcd: EtcdOptions;
   readonly log: Logger;
+  /** Called once the others have removed this member. */
+  readonly onRemoved?: () => void;
 }
 
 export interface EtcdProcessState {
@@ -146,6 +148,7 @@ export class EtcdProcess {
     this.#options.log.error("etcd ended: the other members have removed this one", {
       data: this.#options.etcd.data,
     });
+    this.#options.onRemoved?.();
   }
 
   /** Waits for its end, and notes it. Resolves to the milliseconds until then. */

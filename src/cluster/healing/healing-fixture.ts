@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "../../base/log.ts";
 import { openFileStore } from "../../blobs/file/store.ts";
-import type { PlacedStore } from "../../blobs/placed.ts";
+import { placeKey, PLACE_KEYS, type PlacedStore } from "../../blobs/placed.ts";
 import { digestOf } from "../../blobs/conformance-tools.ts";
 import type { StoredBlob } from "../../blobs/port.ts";
 import { keys } from "../../meta/keys.ts";
@@ -17,6 +17,7 @@ import type { NodeRecord, Nodes } from "../node.ts";
 import { registerNode } from "../nodes/membership.ts";
 import { openNodes } from "../nodes/nodes.ts";
 import { ClusterCertificates, clusterKeys, connectPeers, servePeers } from "../peer/index.ts";
+import { placementOfKey } from "../placement.ts";
 import { startHealer, type Healer, type HealerOptions, type HealingTimes } from "./healer.ts";
 import { clusterHealing, type ClusterHealing } from "./numbers.ts";
 
@@ -124,16 +125,37 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** Notes a blob, whose bytes only these nodes have. */
-  async push(bytes: Uint8Array<ArrayBuffer>, holders: readonly TestNode[]): Promise<StoredBlob> {
+  async push(
+    bytes: Uint8Array<ArrayBuffer>,
+    holders: readonly TestNode[],
+    key?: string,
+  ): Promise<StoredBlob> {
     const digest = digestOf(bytes);
     const [first] = holders;
     if (first === undefined) throw new Error("a blob needs a holder");
-    const locator = first.store.newLocator(digest);
+    const locator = first.store.newLocator(digest, key);
     for (const { store } of holders) await store.place(locator, bytes);
     const blob = { locator, size: bytes.byteLength };
     const value = JSON.stringify({ ...blob, verified: true, at: Date.now() });
     await this.meta.commit({ put: [{ key: keys.blob(digest), value }] });
     return blob;
+  }
+
+  /** The same for a blob that those nodes have which should. */
+  pushPlaced(
+    bytes: Uint8Array<ArrayBuffer>,
+    nodes: readonly TestNode[],
+    copies: number,
+  ): Promise<StoredBlob> {
+    const key = placeKey(Math.floor(Math.random() * PLACE_KEYS));
+    const names = placementOfKey(key, nodes[0]?.nodes.all() ?? [], copies).holders.map(
+      ({ name }) => name,
+    );
+    return this.push(
+      bytes,
+      nodes.filter(({ name }) => names.includes(name)),
+      key,
+    );
   }
 
   async remove(digest: Digest): Promise<void> {

@@ -1,5 +1,6 @@
 /** When all blobs are looked through, and what comes of it. */
 import type { Logger } from "../../base/log.ts";
+import { waited } from "../../base/waited.ts";
 import type { PlacedStore } from "../../blobs/placed.ts";
 import { StoreUnavailable, type MetaStore } from "../../meta/port.ts";
 import type { CopiedBlob } from "./blob.ts";
@@ -16,7 +17,12 @@ export interface RoundsOptions {
   /** Takes a blob that has only just been pushed; false for any other. */
   readonly isNew: (blob: CopiedBlob) => boolean;
   /** Milliseconds. */
-  readonly times: { readonly round: number; readonly again: number };
+  readonly times: {
+    readonly round: number;
+    readonly again: number;
+    readonly newBlob: number;
+    readonly tick: number;
+  };
   readonly backlog: Backlog;
   /** Resolves to false for a missing blob that there is no room to remember. */
   readonly onFinding: (finding: Finding) => Promise<boolean>;
@@ -108,11 +114,17 @@ export class Rounds {
     let endangered = 0;
     let blobs = 0;
     let bytes = 0;
+    let sawNew = false;
+    const isNew = (blob: CopiedBlob): boolean => {
+      const answer = this.#options.isNew(blob);
+      sawNew ||= answer;
+      return answer;
+    };
     backlog.surveyBegins();
     this.#besides = 0;
     this.#isRequested = false;
     try {
-      for await (const findings of survey({ ...this.#options, view, signal })) {
+      for await (const findings of survey({ ...this.#options, isNew, view, signal })) {
         // Each after those with fewer copies.
         for (const finding of findings.sort((a, b) => a.copies - b.copies)) {
           if (finding.isEndangered) endangered++;
@@ -121,11 +133,14 @@ export class Rounds {
           bytes += finding.blob.size;
         }
       }
+      const tookMs = performance.now() - began;
+      // Zero is not claimed of those that are new before they were looked at.
+      if (sawNew) await waited(times.newBlob + 2 * times.tick, signal);
       if (signal.aborted) return;
       backlog.surveyEnds({ blobs, bytes });
       this.#endangered = endangered + this.#besides;
       this.#basis = this.#isRequested ? undefined : view.basis;
-      this.#plan(performance.now() - began);
+      this.#plan(tookMs);
     } catch (error) {
       // A cut round is followed by that of the new view.
       if (signal.aborted) return;

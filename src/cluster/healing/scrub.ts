@@ -145,8 +145,10 @@ class Scrub {
         await this.#pace.took(chunk.byteLength, this.#signal);
         if (this.#signal.aborted) return undefined;
       }
-    } catch {
-      return (await blobs.stat(locator)) === size ? "unreadable" : undefined;
+    } catch (error) {
+      // Anything else, as too many open files, says nothing of this copy.
+      const isDamage = error instanceof Error && "code" in error && error.code === "EIO";
+      return isDamage && (await blobs.stat(locator)) === size ? "unreadable" : undefined;
     }
     const actual = makeDigest(algorithm, hasher.digest("hex"));
     // What somebody took away or replaced during the reading says nothing.

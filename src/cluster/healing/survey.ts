@@ -28,8 +28,8 @@ export interface SurveyOptions {
 export interface Finding {
   readonly blob: CopiedBlob;
   /**
-   * `missing`: this store should hold it and does not. `surplus`: it need not, and does, and all that should are live
-   * and hold it.
+   * `missing`: this store should hold it and does not; where it should only because another is nearly full, it is
+   * missing if there are too few. `surplus`: it need not, and does, and all that should are live and hold it.
    */
   readonly here: "missing" | "surplus" | "right";
   /** Copies of the right size in live stores that do not drain. */
@@ -66,7 +66,7 @@ export async function examine(
       place,
       isHere: sizes[i] === blob.size,
       isMissing: shouldHold && sizes[i] !== blob.size,
-      isSurplus: !shouldHold && sizes[i] !== undefined,
+      isSurplus: !shouldHold && !place.keepers.includes(self) && sizes[i] !== undefined,
       isFirst: firstLive(place, live) === self,
     };
   });
@@ -84,10 +84,11 @@ export async function examine(
         node === self ? isHere : (answers.get(node)?.has(blob.locator) ?? false);
       const counted = [...live].filter((node) => !node.draining || place.holders.includes(node));
       const found = counted.filter(holds).length;
+      const isLacking = isMissing && (place.keepers.includes(self) || found < wanted);
       const isSafe = place.holders.length >= wanted && place.holders.every(holds);
       return {
         blob,
-        here: isMissing ? "missing" : isSurplus && isSafe ? "surplus" : "right",
+        here: isLacking ? "missing" : isSurplus && isSafe ? "surplus" : "right",
         copies: found,
         isEndangered: isFirst && found < wanted,
       };

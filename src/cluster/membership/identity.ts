@@ -11,7 +11,8 @@ import {
   type Seat,
 } from "./records.ts";
 
-const FILE = "cluster.json";
+/** In the data directory of every node of a cluster, and in no other. */
+export const IDENTITY_FILE = "cluster.json";
 const ETCD = "etcd";
 /** etcd makes it only once it has found its flags right, and before it says anything to anybody. */
 const ETCD_LOG = "etcd/member/wal";
@@ -33,6 +34,7 @@ type Change = Partial<IdentityRecord>;
 
 export class Identity {
   readonly #options: IdentityOptions;
+  readonly #run: string = randomHex(8);
   #record: IdentityRecord;
   #saving: Promise<void> = Promise.resolve();
 
@@ -44,7 +46,7 @@ export class Identity {
   /** Reads the file, or mints a store. Throws `MembershipError` for a directory that is another node's. */
   static async open(options: IdentityOptions): Promise<Identity> {
     const { data, node } = options;
-    const path = join(data, FILE);
+    const path = join(data, IDENTITY_FILE);
     await makeDirectory(data);
     const found = read(path);
     if (found === undefined) {
@@ -124,7 +126,7 @@ export class Identity {
   answer(): NodeAnswer {
     const { format: _, etcd: __, ...known } = this.#record;
     const { seeds, version } = this.#options;
-    return { ...known, seat: this.ownSeat, seeds, version, time: Date.now() };
+    return { ...known, seat: this.ownSeat, seeds, run: this.#run, version, time: Date.now() };
   }
 }
 
@@ -152,7 +154,7 @@ function read(path: string): IdentityRecord | undefined {
 }
 
 async function replace(data: string, text: string): Promise<void> {
-  const path = join(data, FILE);
+  const path = join(data, IDENTITY_FILE);
   const draft = `${path}.new`;
   const fd = fs.openSync(draft, "w", 0o600);
   try {

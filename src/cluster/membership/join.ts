@@ -119,7 +119,7 @@ function checkSame(member: EtcdMember, seat: Seat): void {
     there
       ? `${seat.etcdPeer}, the address of ${seat.name} for etcd, is that of ${member.name}: correct one of them`
       : `there is a node ${seat.name} already, at ${member.peerUrls.join(", ")}: choose another cluster.node, or ` +
-          `take that one out of the cluster first`,
+          `take that one out of the cluster first with holdfast node remove ${seat.name}`,
   );
 }
 
@@ -142,7 +142,7 @@ async function admit(api: EtcdApi, learner: EtcdMember): Promise<void> {
     throw new Refused(
       503,
       `one node at a time is brought up to date, and at present that is ${name} at ${address}: ` +
-        `if that is gone for good, take it out of the cluster`,
+        `if that is gone for good, run holdfast node remove ${address} on a node that runs`,
     );
   }
 }

@@ -16,7 +16,7 @@ import { MembershipError, type EtcdStart, type Proposal, type Seat } from "./rec
 import { seedsOf } from "./seeds.ts";
 import { createStateHandler } from "./state.ts";
 import { firstMembers } from "./voters.ts";
-import { successorOf, type Heard, type Seed } from "./witnesses.ts";
+import { findMembers, successorOf, type Heard, type Seed } from "./witnesses.ts";
 
 export interface MembershipOptions {
   /** Data directory, absolute, locked by this process; `cluster.json` is ours there, `etcd/` is etcd's. */
@@ -105,7 +105,7 @@ export class Membership {
     const { log, peers, everyMs = 1000 } = this.#options;
     const wait = new WaitLog(log);
     let isIn = this.#identity.record.phase === "member" && !this.#identity.isLost;
-    if (isIn) await this.#checkSuccessor(signal);
+    if (isIn) await Promise.all([this.#checkSuccessor(signal), this.#checkTwin(signal)]);
     while (!isIn) {
       const heard = await askAll(peers, this.#seedsNow(), signal);
       signal.throwIfAborted();
@@ -136,6 +136,15 @@ export class Membership {
     const seats = found.filter((seat) => seat !== undefined);
     if (JSON.stringify(seats) !== JSON.stringify(this.nodes))
       await this.#identity.save({ nodes: seats });
+  }
+
+  /** What keeps other nodes from answering this one, a sentence each; default all that it knows. */
+  async obstacles(
+    signal: AbortSignal,
+    seeds: readonly Seed[] = this.#seedsNow(),
+  ): Promise<readonly string[]> {
+    const heard = await askAll(this.#options.peers, seeds, signal);
+    return findMembers(this.#identity.answer(), heard).obstacles;
   }
 
   async #seatOf(node: Remembered, known: Seat | undefined): Promise<Seat | undefined> {
@@ -215,6 +224,22 @@ export class Membership {
       `${successor.node} has recovered the cluster without this node: move ${data}/etcd away to have this node ` +
         `join that with the blobs that it has`,
     );
+  }
+
+  /** A copied disk that runs elsewhere: both would vote as the one member of etcd that they are. */
+  async #checkTwin(signal: AbortSignal): Promise<void> {
+    const { peers, node, address, data } = this.#options;
+    const { store, run } = this.#identity.answer();
+    const former = this.nodes.find(({ name }) => name === node)?.address ?? address;
+    for (const at of new Set([address, former])) {
+      const answer = await askState(peers, { name: node, address: at }, signal);
+      signal.throwIfAborted();
+      if ("failure" in answer || answer.store !== store || answer.run === run) continue;
+      throw new MembershipError(
+        `at ${at} another process runs on a copy of ${data}: stop that one, or empty this directory and give this ` +
+          `node a cluster.node and an address of its own`,
+      );
+    }
   }
 
   /** Those of the configuration, and of a member all that it knows. */

@@ -106,6 +106,8 @@ export interface NodeAnswer {
   readonly seeds?: Readonly<Record<string, string>> | undefined;
   readonly nodes: readonly Seat[];
   readonly supersedes?: readonly string[] | undefined;
+  /** Names the process that answers. */
+  readonly run?: string | undefined;
   /** Of the program. */
   readonly version: string;
   /** Milliseconds since the epoch, by its clock. */
@@ -122,6 +124,7 @@ export const answerSchema: z.ZodType<NodeAnswer> = z.object({
   seeds: z.record(z.string(), z.string()).optional(),
   nodes: z.array(seatSchema),
   supersedes: z.array(hex).optional(),
+  run: z.string().optional(),
   version: z.string(),
   time: z.number(),
 });

@@ -7,9 +7,14 @@ import type { Logger } from "../../base/log.ts";
 import { randomHex } from "../../base/clock.ts";
 import { findEtcd, memberStatus, type EtcdApi, type EtcdOptions } from "../etcd/index.ts";
 import { EtcdLog } from "../etcd/log-lines.ts";
-import { etcdArguments, etcdEnvironment } from "../etcd/flags.ts";
+import { etcdArguments, etcdEnvironment, identity as etcdIdentity } from "../etcd/flags.ts";
+import { endProcessesWith } from "../etcd/leftover.ts";
+import type { Peers } from "../peer/port.ts";
+import { askAll } from "./ask.ts";
 import { Identity, type IdentityOptions } from "./identity.ts";
-import { MembershipError } from "./records.ts";
+import { MembershipError, type IdentityRecord } from "./records.ts";
+
+const STOP_MS = 10_000;
 
 export interface RecoverOptions extends IdentityOptions {
   /** As etcd is started otherwise. */
@@ -18,6 +23,8 @@ export interface RecoverOptions extends IdentityOptions {
   readonly binary?: string;
   /** Asks the etcd of this node and no other. */
   readonly api: EtcdApi;
+  /** Finds out whether another node runs; default: nobody is asked. */
+  readonly peers?: Peers;
   readonly log: Logger;
   /** Milliseconds for etcd to lead itself; default 60 s. */
   readonly timeoutMs?: number;
@@ -41,6 +48,9 @@ export async function recoverAlone(options: RecoverOptions): Promise<Recovery> {
     throw new MembershipError(
       `${options.data} holds no member of a cluster to go on with: recover a node that has etcd's data`,
     );
+  await refuseWhileOthersRun(options, identity.record);
+  const left = await endProcessesWith(etcdIdentity(options.etcd), STOP_MS);
+  if (left.length > 0) options.log.warn("ended an etcd that an earlier run left", { ended: left });
   const cluster = randomHex(8);
   // First, so that the others stay away whatever happens from here on.
   await identity.save({
@@ -51,6 +61,28 @@ export async function recoverAlone(options: RecoverOptions): Promise<Recovery> {
   });
   await forceNewCluster(options);
   return { was, cluster };
+}
+
+/** They would go on as the cluster that this node leaves, or be put out of one that is well. */
+async function refuseWhileOthersRun(
+  { node, peers }: RecoverOptions,
+  { cluster, supersedes = [], nodes }: IdentityRecord,
+): Promise<void> {
+  if (peers === undefined) return;
+  // A try that failed has changed the id here.
+  const ours = [cluster, ...supersedes];
+  const heard = await askAll(
+    peers,
+    nodes.filter(({ name }) => name !== node),
+  );
+  const running = heard.flatMap(({ answer }) =>
+    "failure" in answer || !ours.includes(answer.cluster) ? [] : [answer.node],
+  );
+  if (running.length > 0)
+    throw new MembershipError(
+      `${running.join(", ")} still ${running.length > 1 ? "run" : "runs"}: if the majority is lost for good, stop all ` +
+        `nodes first, and recover the one that has most`,
+    );
 }
 
 /** Runs etcd until it leads itself. */

@@ -1,0 +1,64 @@
+/**
+ * Whether the nodes that live can be asked. One that beats in etcd and does not answer on its peer port gets no copies
+ * and gives none: a clock, a secret or a firewall, of which nothing else would tell.
+ */
+import { Beat } from "../base/beat.ts";
+import type { Logger } from "../base/log.ts";
+import type { Membership } from "../cluster/membership/index.ts";
+import type { Nodes } from "../cluster/node.ts";
+
+const LOOK_MS = 5000;
+/** So often it is said again. */
+const SAID_MS = 60_000;
+
+export class Reach implements AsyncDisposable {
+  readonly #membership: Pick<Membership, "obstacles">;
+  readonly #nodes: Nodes;
+  readonly #log: Logger;
+  readonly #ending = new AbortController();
+  readonly #beat: Beat;
+  #found: readonly string[] = [];
+  #said = "";
+  #saidAt = -Infinity;
+
+  constructor(membership: Pick<Membership, "obstacles">, nodes: Nodes, log: Logger) {
+    this.#membership = membership;
+    this.#nodes = nodes;
+    this.#log = log;
+    this.#beat = new Beat(LOOK_MS, () => this.#look());
+  }
+
+  /** What is in the way at present, a sentence each. */
+  obstacles(): readonly string[] {
+    return this.#found;
+  }
+
+  async #look(): Promise<void> {
+    const { signal } = this.#ending;
+    const found = await this.#membership.obstacles(signal, this.#others());
+    // Two looks in a row, and still alive: a node that has just died is none of it.
+    const live = new Set(this.#others().map(({ name }) => name));
+    const before = this.#found;
+    this.#found = found.filter((sentence) => live.has(sentence.split(":", 1)[0] ?? ""));
+    if (before.length > 0 && this.#found.length > 0 && !signal.aborted) this.#say();
+  }
+
+  #others() {
+    const { self } = this.#nodes;
+    return this.#nodes.all().filter(({ name, isLive }) => isLive && name !== self);
+  }
+
+  #say(): void {
+    const text = this.#found.join("; ");
+    const now = performance.now();
+    if (text === this.#said && now - this.#saidAt < SAID_MS) return;
+    this.#said = text;
+    this.#saidAt = now;
+    this.#log.error(`nodes that live do not answer this one: ${text}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort();
+    await this.#beat.stop(LOOK_MS);
+  }
+}
