@@ -27,9 +27,6 @@ const ON_SHARED = [...PROTOCOL, "./test/conformance/conformance.test.ts"];
 const CLIENTS_SHARED = ["docker", "podman", "skopeo", "containerd", "crane", "oras"].map(
   (client) => `./test/clients/${client}.test.ts`,
 );
-const CLIENTS_CLUSTER = ["docker", "skopeo", "crane"].map(
-  (client) => `./test/clients/${client}.test.ts`,
-);
 /** Starts the servers that the tests of a process share, and ends them. */
 const SHARED_SERVERS = "./test/support/shared-place.ts";
 
@@ -55,7 +52,7 @@ const SUITES: readonly Suite[] = [
   { name: "cluster", paths: ["./test/cluster"], patience: 900, clients: true },
   {
     name: "clients-cluster",
-    paths: ["./test/conformance/conformance.test.ts", ...CLIENTS_CLUSTER],
+    paths: ["./test/conformance/conformance.test.ts", "./test/clients/skopeo.test.ts"],
     patience: 600,
     clients: true,
     stores: "cluster",

@@ -6,7 +6,7 @@ import { startCluster, type TestCluster, type TestNode } from "../support/cluste
 import { type Image, pull, pullProblem, push } from "./support/images.ts";
 import { blobFiles } from "./support/disks.ts";
 
-const ROUNDS = Number(process.env["HOLDFAST_CLUSTER_ROUNDS"] ?? 5);
+const ROUNDS = Number(process.env["HOLDFAST_CLUSTER_ROUNDS"] ?? 3);
 const LARGE = 24 * 2 ** 20;
 
 describeEtcd("a cluster of three", () => {
