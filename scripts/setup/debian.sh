@@ -3,7 +3,7 @@ debian_packages=(
   skopeo:skopeo podman:podman buildah:buildah containerd:ctr docker.io:dockerd
   docker-registry:docker-registry nginx:nginx strace:strace wrk:wrk umoci:umoci
   busybox-static:busybox runc:runc crun:crun uidmap:newuidmap iptables:iptables
-  fuse-overlayfs:fuse-overlayfs openssl:openssl curl:curl
+  fuse-overlayfs:fuse-overlayfs openssl:openssl curl:curl iproute2:ip procps:pgrep
   postgresql:/usr/lib/postgresql/15/bin/initdb postgresql-client:psql
   etcd-server:etcd etcd-client:etcdctl
   ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ceph-common:ceph
