@@ -8,7 +8,7 @@ import { digestAt } from "../shared/support/api.ts";
 import { startLoad } from "../shared/support/load.ts";
 
 /** HOLDFAST_CLUSTER_ROUNDS makes it longer or shorter. */
-const ROUNDS = Number(process.env["HOLDFAST_CLUSTER_ROUNDS"] ?? 3);
+const ROUNDS = Number(process.env["HOLDFAST_CLUSTER_ROUNDS"] ?? 2);
 
 const HOWS = ["stop", "kill", "wipe"] as const;
 
