@@ -51,8 +51,8 @@ const SUITES: readonly Suite[] = [
   },
   { name: "cluster", paths: ["./test/cluster"], patience: 900, clients: true },
   {
-    name: "clients-cluster",
-    paths: ["./test/conformance/conformance.test.ts", "./test/clients/skopeo.test.ts"],
+    name: "conformance-cluster",
+    paths: ["./test/conformance/conformance.test.ts"],
     patience: 600,
     clients: true,
     stores: "cluster",

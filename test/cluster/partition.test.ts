@@ -14,7 +14,7 @@ const REPOSITORY = "parted";
 /** Until the majority takes pushes, at most. */
 const MAJORITY_MS = 10_000;
 /** HOLDFAST_CLUSTER_ROUNDS makes it longer or shorter. */
-const ROUNDS = Number(process.env["HOLDFAST_CLUSTER_ROUNDS"] ?? 2);
+const ROUNDS = Number(process.env["HOLDFAST_CLUSTER_ROUNDS"] ?? 1);
 /** Until the cut node refuses a push, at most: promised are 2 s, an idle machine takes 1.5 to 3.3. */
 const REFUSAL_MS = 6000;
 /** Until a node that is ready shows nothing old any more, at most. */
