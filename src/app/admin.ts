@@ -5,8 +5,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import { describe } from "../base/log.ts";
 import { withSocketName } from "../base/socket-path.ts";
-import { MembershipRefused } from "../cluster/etcd/index.ts";
-import { NodeRefused } from "../cluster/nodes/index.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import { StoreUnavailable } from "../meta/port.ts";
 import { adminSocketPath } from "./admin-socket.ts";
 import type { AdoptionControl, FinishRequest } from "./adoption-control.ts";
@@ -71,9 +70,9 @@ async function actOn(
     const { force } = request as NodeActionRequest;
     return Response.json({ message: await cluster.act(name, wanted, force) });
   } catch (error) {
-    if (error instanceof NodeRefused)
+    if (error instanceof OperatorError)
       return Response.json({ error: error.message }, { status: 409 });
-    if (error instanceof StoreUnavailable || error instanceof MembershipRefused)
+    if (error instanceof StoreUnavailable)
       return Response.json({ error: error.message }, { status: 503 });
     throw error;
   }

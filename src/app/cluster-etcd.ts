@@ -17,10 +17,10 @@ import {
   type Place,
 } from "../cluster/membership/index.ts";
 import type { ClusterConfig, SupervisedEtcdConfig } from "../config/config.ts";
-import { EtcdClient, openEtcd, type EtcdStore } from "../meta/etcd/index.ts";
+import { openEtcd, type EtcdStore } from "../meta/etcd/index.ts";
 import { waitUntilFresh } from "../meta/fresh.ts";
 import { StoreUnavailable } from "../meta/port.ts";
-import { clusterEtcd, type ClusterLink } from "./cluster.ts";
+import { clusterEtcd, etcdClient, type ClusterLink } from "./cluster.ts";
 
 /** So often it is said why etcd does not serve yet. */
 const SAID_MS = 10_000;
@@ -28,8 +28,8 @@ const RETRY_MS = 250;
 const LOOKS = 4;
 const WRITE_AGAIN_MS = 600_000;
 
-/** Where the others find this node's etcd. */
-export function etcdPlaces({ address, etcd }: ClusterConfig) {
+/** Where the others find the etcd of the node at this address. */
+export function etcdPlaces({ address, etcd }: Pick<ClusterConfig, "address" | "etcd">) {
   // Of an etcd that is somebody else's nobody asks us.
   const { peerPort, clientPort } =
     etcd.kind === "supervised" ? etcd : { peerPort: 0, clientPort: 0 };
@@ -56,19 +56,16 @@ export async function openClusterMetadata(held: AsyncDisposableStack, options: M
   if (settings.kind === "etcd") {
     const access = { etcdClients: [] };
     const engine = await openWhenThere(held, options, access.etcdClients);
-    return { etcd: undefined, api: undefined, engine, access };
+    return { api: undefined, engine, access };
   }
   const place = await membership.enter(signal);
   const etcd = await startEtcd(options, place);
   if (etcd) held.defer(() => etcd.stop());
   const engine = await openWhenThere(held, options, place.etcdClients);
   if (etcd) await requireMember(options, place.etcdClients.slice(1));
-  const api = new EtcdClient({
-    endpoints: place.etcdClients.map(etcdUrl),
-    tls: () => link.certificates.current(),
-  });
+  const api = etcdClient(link, place.etcdClients.map(etcdUrl));
   await membership.etcdRuns(api);
-  return { etcd, api, engine, access: { etcdClients: place.etcdClients } };
+  return { api, engine, access: { etcdClients: place.etcdClients } };
 }
 
 async function startEtcd(
@@ -103,11 +100,7 @@ async function requireMember(
   others: readonly string[],
 ): Promise<void> {
   if (others.length === 0) return;
-  const { certificates } = link;
-  const api = new EtcdClient({
-    endpoints: others.map(etcdUrl),
-    tls: () => certificates.current(),
-  });
+  const api = etcdClient(link, others.map(etcdUrl));
   const own = etcdUrl(etcdPlaces(cluster).etcdPeer);
   let isMissed = false;
   for (let looks = 0; looks < LOOKS; looks++) {

@@ -1,17 +1,12 @@
 /** What a node's parent says of its cluster, and does to it for the operator. */
-import {
-  isHealthy,
-  type EtcdApi,
-  type EtcdProcess,
-  type EtcdUpkeep,
-} from "../cluster/etcd/index.ts";
+import { isHealthy, type EtcdApi, type EtcdUpkeep } from "../cluster/etcd/index.ts";
 import { clusterHealing, type Healer } from "../cluster/healing/index.ts";
 import type { Nodes, NodeState } from "../cluster/node.ts";
 import { drainNode, undrainNode } from "../cluster/nodes/index.ts";
 import type { ClusterConfig } from "../config/config.ts";
 import type { MetaStore } from "../meta/port.ts";
 import type { Presence } from "../meta/presence.ts";
-import type { ClusterAccess, ClusterLink } from "./cluster.ts";
+import type { ClusterAccess } from "./cluster.ts";
 import { removeFromCluster } from "./cluster-removal.ts";
 import type {
   ClusterStatus,
@@ -24,8 +19,6 @@ import type {
 export interface ClusterNode {
   /** For the workers. */
   readonly access: ClusterAccess;
-  readonly nodes: Nodes;
-  readonly link: ClusterLink;
   readonly healer: Healer;
   /** Requests about uploads of this node that clients have sent to others are answered by `answer`. */
   answerForwarded(answer: (request: Request) => Promise<Response>): void;
@@ -39,12 +32,10 @@ export interface ClusterNode {
 export interface ClusterNodeOptions {
   readonly config: ClusterConfig;
   readonly access: ClusterAccess;
-  readonly link: ClusterLink;
   readonly meta: MetaStore;
   readonly presence: Presence;
   readonly nodes: Nodes;
   readonly healer: Healer;
-  readonly etcd: EtcdProcess | undefined;
   readonly upkeep: EtcdUpkeep | undefined;
   readonly api: EtcdApi | undefined;
   /** Asks the member of etcd at these client URLs and no other. */
@@ -56,12 +47,10 @@ export interface ClusterNodeOptions {
 }
 
 export function clusterNode(options: ClusterNodeOptions): ClusterNode {
-  const { config, access, link, meta, nodes, healer, presence, api } = options;
+  const { config, access, meta, nodes, healer, presence, api } = options;
   const view = { nodes, copies: config.copies, downAfterMs: config.downAfter };
   return {
     access,
-    nodes,
-    link,
     healer,
     purgeShadows: (before) => options.purgeShadows(before),
     answerForwarded: (answer) => options.answerForwarded(answer),

@@ -13,6 +13,7 @@ import { NodeRefused, removeNode } from "../cluster/nodes/index.ts";
 import type { ClusterConfig } from "../config/config.ts";
 import { StoreUnavailable, type MetaStore } from "../meta/port.ts";
 import type { Presence } from "../meta/presence.ts";
+import { etcdPlaces } from "./cluster-etcd.ts";
 
 export interface Removal {
   readonly config: ClusterConfig;
@@ -35,7 +36,7 @@ const RETRY_MS = 500;
 
 /**
  * `name`: a node's, or the address of a member of etcd that never became one. May be repeated after it failed. Throws
- * `NodeRefused`, `StoreUnavailable`, `MembershipRefused`.
+ * `NodeRefused`, `StoreUnavailable`.
  */
 export async function removeFromCluster(name: string, removal: Removal): Promise<void> {
   const { config, meta, presence, nodes, api, isDrained, force } = removal;
@@ -78,8 +79,7 @@ function isOf(
 ): boolean {
   if (name === wanted || peerUrls.includes(etcdUrl(wanted))) return true;
   if (address === undefined || etcd.kind !== "supervised") return false;
-  const host = address.slice(0, address.lastIndexOf(":"));
-  return peerUrls.includes(etcdUrl(`${host}:${etcd.peerPort}`));
+  return peerUrls.includes(etcdUrl(etcdPlaces({ address, etcd }).etcdPeer));
 }
 
 /** Whether those that are left can decide anything. Throws `NodeRefused`. */

@@ -15,12 +15,11 @@ import { foundNodes, registerNode, reportSpace } from "../cluster/nodes/index.ts
 import { PeerUnavailable, servePeers, type PeerServer } from "../cluster/peer/index.ts";
 import type { ClusterConfig } from "../config/config.ts";
 import { journaled, startRecorder } from "../journal/index.ts";
-import { EtcdClient } from "../meta/etcd/index.ts";
 import { keys } from "../meta/keys.ts";
 import type { MetaStore } from "../meta/port.ts";
 import { Presence } from "../meta/presence.ts";
 import { prepareSchema, readInstallation } from "../registry/schema.ts";
-import { openClusterLink, openCopies, type ClusterLink } from "./cluster.ts";
+import { etcdClient, openClusterLink, openCopies, type ClusterLink } from "./cluster.ts";
 import { etcdPlaces, openClusterMetadata } from "./cluster-etcd.ts";
 import { clusterNode } from "./cluster-node.ts";
 import { Reach } from "./cluster-reach.ts";
@@ -55,7 +54,7 @@ export function openClusterStores(
     const port = held.adopt(listen(cluster, link, log), (open) => open.close());
     port.setHandlers(membership.handlers);
 
-    const { etcd, api, engine, access } = await openClusterMetadata(held, {
+    const { api, engine, access } = await openClusterMetadata(held, {
       data,
       cluster,
       link,
@@ -137,8 +136,7 @@ export function openClusterStores(
         log,
       }),
     );
-    const at = (endpoints: readonly string[]): EtcdClient =>
-      new EtcdClient({ endpoints, tls: () => link.certificates.current() });
+    const at = (endpoints: readonly string[]) => etcdClient(link, endpoints);
     const upkeep =
       api &&
       held.use(
@@ -163,12 +161,10 @@ export function openClusterStores(
       cluster: clusterNode({
         config: cluster,
         access,
-        link,
         meta,
         presence,
         nodes,
         healer,
-        etcd,
         upkeep,
         api,
         at,

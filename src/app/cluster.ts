@@ -15,7 +15,7 @@ import {
   type Peers,
 } from "../cluster/peer/index.ts";
 import type { ClusterConfig } from "../config/config.ts";
-import type { EtcdClientOptions } from "../meta/etcd/index.ts";
+import { EtcdClient, type EtcdClientOptions } from "../meta/etcd/index.ts";
 import type { MetaStore } from "../meta/port.ts";
 import type { Presence } from "../meta/presence.ts";
 import { etcdOptions } from "./database.ts";
@@ -56,6 +56,14 @@ export function clusterEtcd(
 ): EtcdClientOptions & { readonly prefix?: string } {
   if (etcd.kind === "etcd") return etcdOptions(etcd);
   return { endpoints: etcdClients.map(etcdUrl), tls: () => certificates.current() };
+}
+
+/** Asks the members of etcd that the nodes run, at these client URLs. */
+export function etcdClient(
+  { certificates }: Pick<ClusterLink, "certificates">,
+  endpoints: readonly string[],
+): EtcdClient {
+  return new EtcdClient({ endpoints, tls: () => certificates.current() });
 }
 
 export interface ClusterBlobsOptions {

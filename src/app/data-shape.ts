@@ -1,6 +1,6 @@
 /** A data directory belongs to a node of a cluster or to none, and is never opened as the other. */
 import { existsSync } from "node:fs";
-import { IDENTITY_FILE } from "../cluster/membership/index.ts";
+import { IDENTITY_FILE } from "../cluster/membership/identity-file.ts";
 import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import { StartError } from "./start-error.ts";

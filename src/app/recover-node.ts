@@ -3,8 +3,7 @@ import type { Logger } from "../base/log.ts";
 import { recoverAlone, type Recovery } from "../cluster/membership/index.ts";
 import { etcdUrl } from "../cluster/etcd/index.ts";
 import type { Config } from "../config/config.ts";
-import { EtcdClient } from "../meta/etcd/index.ts";
-import { openClusterLink } from "./cluster.ts";
+import { etcdClient, openClusterLink } from "./cluster.ts";
 import { etcdOptionsOf, etcdPlaces, writeCertificates } from "./cluster-etcd.ts";
 import { takeDataDirectory } from "./data-directory.ts";
 import { StartError, starting } from "./start-error.ts";
@@ -23,27 +22,23 @@ export function recoverNode(config: Config, log: Logger): Promise<Recovery> {
     const { node, address, members } = cluster;
     using _lock = takeDataDirectory(data);
     using link = openClusterLink(cluster);
-    const { certificates } = link;
-    const { etcdClient, etcdPeer } = etcdPlaces(cluster);
-    const tls = await writeCertificates(data, certificates);
+    const places = etcdPlaces(cluster);
+    const tls = await writeCertificates(data, link.certificates);
     return recoverAlone({
       data,
       node,
-      place: { address, etcdPeer, etcdClient },
+      place: { address, ...places },
       seeds: Object.keys(members).length === 0 ? undefined : members,
       version: VERSION,
       etcd: etcdOptionsOf(
         data,
         cluster,
         settings,
-        { clusterId: "", state: "existing", members: { [node]: etcdPeer } },
+        { clusterId: "", state: "existing", members: { [node]: places.etcdPeer } },
         tls,
       ),
       ...(settings.binary === undefined ? {} : { binary: settings.binary }),
-      api: new EtcdClient({
-        endpoints: [etcdUrl(etcdClient)],
-        tls: () => certificates.current(),
-      }),
+      api: etcdClient(link, [etcdUrl(places.etcdClient)]),
       peers: link.peers,
       log,
     });

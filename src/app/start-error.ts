@@ -1,9 +1,7 @@
+import { OperatorError } from "../base/operator-error.ts";
 import { BlobStoreFull, BlobStoreUnavailable } from "../blobs/port.ts";
 import { StorjError } from "../blobs/s3/storj/index.ts";
 import { JournalError } from "../journal/index.ts";
-import { EtcdUnfit } from "../cluster/etcd/index.ts";
-import { MembershipError } from "../cluster/membership/index.ts";
-import { NodeRefused } from "../cluster/nodes/index.ts";
 import { StoreCorrupt, StoreUnavailable } from "../meta/port.ts";
 import { WrongInstallation } from "../registry/installation.ts";
 import { SchemaTooNew, StoreHalfRestored } from "../registry/schema.ts";
@@ -17,10 +15,8 @@ export class StartError extends Error {
 const SENTENCES = [
   BlobStoreFull,
   BlobStoreUnavailable,
-  EtcdUnfit,
   JournalError,
-  MembershipError,
-  NodeRefused,
+  OperatorError,
   SchemaTooNew,
   StoreCorrupt,
   StoreHalfRestored,

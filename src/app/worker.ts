@@ -14,7 +14,7 @@ import type { FromWorker, ToWorker, WorkerStart } from "./messages.ts";
 import { refusal } from "./port.ts";
 import { ReadinessWatch } from "./readiness.ts";
 import { registryOptions } from "./stores.ts";
-import { openWorkerStores } from "./worker-stores.ts";
+import { openWorkerStores } from "./open-worker-stores.ts";
 
 interface Running {
   readonly server: HttpServer;

@@ -1,4 +1,5 @@
 /** The program `etcd`: where it is, and whether it will do. */
+import { OperatorError } from "../../base/operator-error.ts";
 import { releaseObstacle } from "./release.ts";
 
 export interface EtcdBinary {
@@ -9,7 +10,7 @@ export interface EtcdBinary {
 }
 
 /** There is no program that will do; the message is one sentence that says what to do about it. */
-export class EtcdUnfit extends Error {
+export class EtcdUnfit extends OperatorError {
   override readonly name = "EtcdUnfit";
 }
 

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { randomHex } from "../../base/clock.ts";
 import { fsync, makeDirectory, syncDirectory } from "../../base/fsync.ts";
+import { IDENTITY_FILE } from "./identity-file.ts";
 import {
   identitySchema,
   MembershipError,
@@ -11,8 +12,6 @@ import {
   type Seat,
 } from "./records.ts";
 
-/** In the data directory of every node of a cluster, and in no other. */
-export const IDENTITY_FILE = "cluster.json";
 const ETCD = "etcd";
 /** etcd makes it only once it has found its flags right, and before it says anything to anybody. */
 const ETCD_LOG = "etcd/member/wal";

@@ -1,4 +1,5 @@
 /** What nodes write down and tell each other about who belongs to the cluster. */
+import { OperatorError } from "../../base/operator-error.ts";
 import * as z from "zod";
 
 const hex: z.ZodString = z.string().regex(/^[0-9a-f]{16,64}$/);
@@ -147,6 +148,6 @@ export const admissionSchema: z.ZodType<Admission> = z.object({
 export const refusalSchema: z.ZodType<{ readonly error: string }> = z.object({ error: z.string() });
 
 /** The node cannot become, or stay, a member. The message is one sentence: what is in the way, and the remedy. */
-export class MembershipError extends Error {
+export class MembershipError extends OperatorError {
   override readonly name = "MembershipError";
 }

@@ -1,4 +1,5 @@
 /** What is done to the list of nodes: by each to itself, and by the operator to any. */
+import { OperatorError } from "../../base/operator-error.ts";
 import { keys } from "../../meta/keys.ts";
 import { requireFresh } from "../../meta/fresh.ts";
 import { ABSENT, StoreUnavailable, type Commit, type MetaStore } from "../../meta/port.ts";
@@ -6,7 +7,7 @@ import type { Presence } from "../../meta/presence.ts";
 import type { NodeRecord } from "../node.ts";
 
 /** The list of nodes stays as it is. The message says why, and what to do. */
-export class NodeRefused extends Error {
+export class NodeRefused extends OperatorError {
   override readonly name = "NodeRefused";
 }
 
