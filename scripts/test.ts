@@ -13,6 +13,8 @@ interface Suite {
   readonly clients?: true;
   /** The engines that tests which run on any are run on; default solo. */
   readonly stores?: "postgres" | "etcd" | "cluster";
+  /** Files that run side by side, for suites that wait more than they work; default 1. */
+  readonly lanes?: number;
 }
 
 const ROOT = join(import.meta.dir, "..");
@@ -31,16 +33,21 @@ const CLIENTS_SHARED = ["docker", "podman", "skopeo", "containerd", "crane", "or
 const SHARED_SERVERS = "./test/support/shared-place.ts";
 
 const SUITES: readonly Suite[] = [
-  { name: "unit", paths: ["./src", "./scripts", "./test/architecture.test.ts"], patience: 60 },
-  { name: "protocol", paths: ["./test/protocol"], patience: 60 },
+  {
+    name: "unit",
+    paths: ["./src", "./scripts", "./test/architecture.test.ts"],
+    patience: 60,
+    lanes: 3,
+  },
+  { name: "protocol", paths: ["./test/protocol"], patience: 60, lanes: 2 },
   { name: "conformance", paths: ["./test/conformance"], patience: 120 },
   { name: "protocol-postgres", paths: ON_SHARED, patience: 60, stores: "postgres" },
   { name: "protocol-etcd", paths: ON_SHARED, patience: 60, stores: "etcd" },
-  { name: "shared", paths: ["./test/shared"], patience: 600, clients: true },
-  { name: "faults", paths: ["./test/faults"], patience: 900, clients: true },
-  { name: "engines", paths: ["./test/engines"], patience: 300, clients: true },
+  { name: "shared", paths: ["./test/shared"], patience: 600, clients: true, lanes: 2 },
+  { name: "faults", paths: ["./test/faults"], patience: 900, clients: true, lanes: 2 },
+  { name: "engines", paths: ["./test/engines"], patience: 300, clients: true, lanes: 2 },
   { name: "ceph", paths: ["./test/ceph"], patience: 120, clients: true },
-  { name: "adoption", paths: ["./test/adoption"], patience: 300, clients: true },
+  { name: "adoption", paths: ["./test/adoption"], patience: 300, clients: true, lanes: 2 },
   { name: "clients", paths: ["./test/clients"], patience: 600, clients: true },
   {
     name: "clients-shared",
@@ -49,7 +56,7 @@ const SUITES: readonly Suite[] = [
     clients: true,
     stores: "postgres",
   },
-  { name: "cluster", paths: ["./test/cluster"], patience: 900, clients: true },
+  { name: "cluster", paths: ["./test/cluster"], patience: 900, clients: true, lanes: 2 },
   {
     name: "conformance-cluster",
     paths: ["./test/conformance/conformance.test.ts"],
@@ -65,7 +72,11 @@ interface Outcome {
   readonly failed: number;
   readonly skipped: number;
   readonly minutes: number;
+  /** What the runner printed of each failed test. */
+  readonly failures: readonly string[];
 }
+
+const LINES_OF_A_FAILURE = 30;
 
 async function run(suite: Suite): Promise<Outcome> {
   console.log(`\n=== ${suite.name}`);
@@ -78,6 +89,7 @@ async function run(suite: Suite): Promise<Outcome> {
       SHARED_SERVERS,
       "--timeout",
       `${suite.patience * 1000}`,
+      ...(suite.lanes === undefined ? [] : [`--parallel=${suite.lanes}`, "--no-isolate"]),
       ...suite.paths,
     ],
     {
@@ -100,7 +112,22 @@ async function run(suite: Suite): Promise<Outcome> {
   // A runner that died, or found nothing, has not passed.
   const broken = (code !== 0 && reported === 0) || passed + reported + skipped === 0;
   const failed = reported + (broken ? 1 : 0);
-  return { suite: suite.name, passed, failed, skipped, minutes: (Date.now() - started) / 60_000 };
+  const minutes = (Date.now() - started) / 60_000;
+  return { suite: suite.name, passed, failed, skipped, minutes, failures: failuresIn(text) };
+}
+
+/** The end of what was printed since the test before. */
+function failuresIn(text: string): string[] {
+  const failures: string[] = [];
+  let block: string[] = [];
+  for (const line of text.split("\n")) {
+    // The runner lists them once more.
+    if (/^\d+ tests failed:$/.test(line)) break;
+    block.push(line);
+    if (line.startsWith("(fail)")) failures.push(block.slice(-LINES_OF_A_FAILURE).join("\n"));
+    if (/^\((?:pass|fail|skip)\)/.test(line)) block = [];
+  }
+  return failures;
 }
 
 /** Shows a stream as it comes and keeps it. */
@@ -148,6 +175,9 @@ const sum = (pick: (outcome: Outcome) => number): number =>
 const strict = process.env["CI"] !== undefined;
 const skipped = sum((o) => o.skipped);
 const failed = sum((o) => o.failed) + (strict ? skipped : 0);
+// Once more, where it is found: above the table.
+for (const { suite, failures } of outcomes)
+  for (const failure of failures) console.log(`\n=== failed in ${suite}\n${failure}`);
 console.log("\nsuite               passed  failed  skipped  minutes");
 for (const o of outcomes) {
   const cells = [o.passed, o.failed, o.skipped].map((n) => String(n).padStart(7)).join(" ");

@@ -51,10 +51,15 @@ export async function until(
   }
 }
 
+/** Ports that each of the runner's workers has for itself: what one has stopped and will start again stays free. */
+const PORTS = 3000;
+const lane = Number(process.env["BUN_TEST_WORKER_ID"] ?? 0) % 4;
+let next = Math.floor(Math.random() * PORTS);
+
 /** A port free on 127.0.0.1, below the range that the kernel gives to outgoing connections. */
 export function freePort(): number {
-  for (let tries = 0; tries < 100; tries++) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
+  for (let tries = 0; tries < PORTS; tries++) {
+    const port = 20_000 + lane * PORTS + (next++ % PORTS);
     try {
       Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
       return port;

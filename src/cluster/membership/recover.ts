@@ -3,6 +3,8 @@
  * the only member of a cluster with another id, into which the others are let in anew. What the majority acknowledged
  * and this node had not received yet is lost, and so are blobs that had no copy on any node that is left.
  */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import type { Logger } from "../../base/log.ts";
 import { randomHex } from "../../base/clock.ts";
 import { findEtcd, memberStatus, type EtcdApi, type EtcdOptions } from "../etcd/index.ts";
@@ -15,6 +17,8 @@ import { Identity, type IdentityOptions } from "./identity.ts";
 import { MembershipError, type IdentityRecord } from "./records.ts";
 
 const STOP_MS = 10_000;
+const WRITE_MS = 2000;
+const OFFERED = 64;
 
 export interface RecoverOptions extends IdentityOptions {
   /** As etcd is started otherwise. */
@@ -85,25 +89,40 @@ async function refuseWhileOthersRun(
     );
 }
 
-/** Runs etcd until it leads itself. */
+/**
+ * Runs etcd until it leads itself and has a snapshot of all that it holds. One that was killed discards from its log
+ * what it had not noted as committed yet, though its database has that already, and passes over new entries with the
+ * same indexes: members that were filled from such a log would hold less than this one, for good. From a snapshot they
+ * are given the database.
+ */
 async function forceNewCluster(options: RecoverOptions): Promise<void> {
-  const { etcd, api, timeoutMs = 60_000 } = options;
+  const { etcd, timeoutMs = 60_000 } = options;
   const { path, version } = await findEtcd(options.binary);
-  const child = Bun.spawn([path, ...etcdArguments(etcd, version), "--force-new-cluster"], {
+  const flags = [...etcdArguments(etcd, version), "--snapshot-count=1", "--force-new-cluster"];
+  const child = Bun.spawn([path, ...flags], {
     stdio: ["ignore", "ignore", "pipe"],
     env: etcdEnvironment(process.env),
   });
   const said = new EtcdLog(options.log);
   const ended = Promise.all([child.exited, said.follow(child.stderr)]);
   const end = performance.now() + timeoutMs;
-  try {
-    while (!(await leadsItself(api))) {
+  const reached = async (what: string, condition: () => Promise<boolean>): Promise<void> => {
+    while (!(await condition().catch(() => false))) {
       if (child.exitCode !== null || performance.now() > end)
         throw new MembershipError(
-          `etcd did not become the only member of its cluster, and says: ${said.lastError ?? "nothing"}`,
+          `etcd did not become ${what}, and says: ${said.lastError ?? "nothing"}`,
         );
       await Bun.sleep(100);
     }
+  };
+  try {
+    await reached("the only member of its cluster", () => leadsItself(options.api));
+    await reached("able to write", () => appliesWrites(options.api));
+    const { raftIndex } = await memberStatus(options.api);
+    await reached("able to make a snapshot", async () => {
+      await writeNothing(options.api);
+      return newestSnapshot(etcd.data) >= raftIndex;
+    });
   } finally {
     child.kill("SIGTERM");
     await ended;
@@ -111,10 +130,28 @@ async function forceNewCluster(options: RecoverOptions): Promise<void> {
 }
 
 async function leadsItself(api: EtcdApi): Promise<boolean> {
-  try {
-    const { id, leader } = await memberStatus(api);
-    return id === leader;
-  } catch {
-    return false;
-  }
+  const { id, leader } = await memberStatus(api);
+  return id === leader;
+}
+
+/** An entry that it passes over is never answered, so many are offered: the first that is answered is past those. */
+async function appliesWrites(api: EtcdApi): Promise<boolean> {
+  await Promise.any(Array.from({ length: OFFERED }, () => writeNothing(api)));
+  return true;
+}
+
+/** An entry in the log that changes neither a key nor the revision. */
+async function writeNothing(api: EtcdApi): Promise<void> {
+  await api.call(
+    "/v3/kv/deleterange",
+    { key: Buffer.from("no such key").toString("base64") },
+    WRITE_MS,
+  );
+}
+
+/** Index in the log that the newest snapshot covers; 0 without one. Source: etcd `server/etcdserver/api/snap`. */
+function newestSnapshot(data: string): number {
+  const names = readdirSync(join(data, "member", "snap"));
+  const covered = names.map((name) => /^[0-9a-f]{16}-([0-9a-f]{16})\.snap$/.exec(name)?.[1]);
+  return Math.max(...covered.map((index) => Number.parseInt(index ?? "0", 16)));
 }
