@@ -1,5 +1,6 @@
 /** The etcd of a node: how it is started and asked, and the store in it. */
 import { join } from "node:path";
+import { unlessAborted } from "../base/abort.ts";
 import { describe, type Logger } from "../base/log.ts";
 import { waited } from "../base/waited.ts";
 import {
@@ -182,18 +183,5 @@ async function openWhenThere(
       }
       await waited(RETRY_MS, signal);
     }
-  }
-}
-
-/** What `step` resolves to; throws the signal's reason as soon as there is one. */
-async function unlessAborted<T>(step: Promise<T>, signal: AbortSignal): Promise<T> {
-  const given = Promise.withResolvers<never>();
-  const giveUp = (): void => given.reject(signal.reason);
-  if (signal.aborted) giveUp();
-  signal.addEventListener("abort", giveUp, { once: true });
-  try {
-    return await Promise.race([step, given.promise]);
-  } finally {
-    signal.removeEventListener("abort", giveUp);
   }
 }

@@ -1,4 +1,5 @@
 /** Having a request answered by another node, which alone has what it is about. */
+import { streamFrom } from "../base/streams.ts";
 import { BlobStoreUnavailable } from "../blobs/port.ts";
 import { OciError } from "../oci/errors.ts";
 import { parseRoute } from "../oci/route.ts";
@@ -34,7 +35,7 @@ export function forwarder({ nodes, peers }: { readonly nodes: Nodes; readonly pe
         const answer = await peers.fetch(node.address, `/v1/forward${pathname}${search}`, {
           method: request.method as "GET",
           headers: Object.fromEntries(headers),
-          ...(body.length === 0 ? {} : { body: streamOf(body) }),
+          ...(body.length === 0 ? {} : { body: streamFrom(body.stream()[Symbol.asyncIterator]()) }),
           timeoutMs: TIMEOUT_MS,
           signal,
         });
@@ -64,23 +65,6 @@ export function forwardHandler(answer: (request: Request) => Promise<Response>):
     const { origin, search } = new URL(request.url);
     return answer(new Request(`${origin}${path}${search}`, request));
   };
-}
-
-function streamOf(body: Body): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const chunks = body.stream()[Symbol.asyncIterator]();
-  return new ReadableStream<Uint8Array<ArrayBuffer>>(
-    {
-      async pull(controller) {
-        const { done, value } = await chunks.next();
-        if (done === true) controller.close();
-        else controller.enqueue(value);
-      },
-      async cancel() {
-        await chunks.return?.();
-      },
-    },
-    { highWaterMark: 0 },
-  );
 }
 
 function unknown(home: string): OciError {

@@ -1,4 +1,5 @@
 /** Several ranges in one answer: RFC 9110 §14.6. Partial pulls of zstd:chunked layers ask for them. */
+import { streamFrom } from "../base/streams.ts";
 import { randomHex } from "../base/clock.ts";
 import type { ByteSpan } from "../oci/range.ts";
 import type { PulledBlob } from "../registry/pull.ts";
@@ -45,20 +46,3 @@ export function multipart(
 }
 
 /** Pulls one chunk at a time: a slow client holds back the reading. */
-function streamFrom(
-  source: AsyncGenerator<Uint8Array<ArrayBuffer>>,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        const { done, value } = await source.next();
-        if (done === true) controller.close();
-        else controller.enqueue(value);
-      },
-      async cancel() {
-        await source.return(undefined);
-      },
-    },
-    { highWaterMark: 0 },
-  );
-}

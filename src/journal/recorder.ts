@@ -3,6 +3,7 @@
  * once: their segments overlap, and together they have no gap, because a segment always begins where the journal is
  * known to reach.
  */
+import { unlessAborted } from "../base/abort.ts";
 import { describe, type Logger } from "../base/log.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
@@ -155,7 +156,7 @@ export class Recorder {
     const gaps = this.#gaps;
     const ended = AbortSignal.any([this.#ending.signal, ...(signal ? [signal] : [])]);
     const sealed = async (revision: Revision) => {
-      await raced(this.#wait(this.#sealers, this.#durable, revision), ended);
+      await unlessAborted(this.#wait(this.#sealers, this.#durable, revision), ended);
       if (gaps !== this.#gaps)
         throw new JournalError("the journal got a gap while a snapshot was made: make another");
     };
@@ -366,19 +367,5 @@ export class Recorder {
     this.#drained.wake();
     // A write that hangs is left to itself.
     await Promise.race([this.#loops, Bun.sleep(RETRY_MS)]);
-  }
-}
-
-/** `work`, or a rejection as soon as `signal` aborts. */
-async function raced(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason as Error);
-  signal.addEventListener("abort", abort);
-  work.catch(() => {});
-  try {
-    await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EtcdUnfit, findEtcd } from "./binary.ts";
-import { isAtLeast, releaseObstacle } from "./release.ts";
+import { isAtLeast, releaseObstacle } from "../../meta/etcd-releases.ts";
 
 let home = "";
 beforeAll(() => {

@@ -1,6 +1,6 @@
 /** The program `etcd`: where it is, and whether it will do. */
 import { OperatorError } from "../../base/operator-error.ts";
-import { releaseObstacle } from "./release.ts";
+import { releaseObstacle } from "../../meta/etcd-releases.ts";
 
 export interface EtcdBinary {
   /** Absolute path. */

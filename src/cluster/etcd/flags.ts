@@ -1,5 +1,5 @@
 /** What a supervised etcd is told: flags that releases 3.4, 3.5 and 3.6 understand alike, and an environment. */
-import { isAtLeast } from "./release.ts";
+import { isAtLeast } from "../../meta/etcd-releases.ts";
 
 /** Paths of PEM files. The certificate serves as a server's and as a client's. */
 export interface EtcdTlsFiles {
