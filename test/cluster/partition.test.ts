@@ -15,8 +15,8 @@ const REPOSITORY = "parted";
 const MAJORITY_MS = 10_000;
 /** HOLDFAST_CLUSTER_ROUNDS makes it longer or shorter. */
 const ROUNDS = Number(process.env["HOLDFAST_CLUSTER_ROUNDS"] ?? 1);
-/** Until the cut node refuses a push, at most: promised are 2 s, an idle machine takes 1.5 to 3.3. */
-const REFUSAL_MS = 6000;
+/** Until the cut node refuses a push, at most: promised are 2 s, which an idle machine keeps. */
+const REFUSAL_MS = 4000;
 /** Until a node that is ready shows nothing old any more, at most. */
 const FRESH_MS = 3000;
 const obstacle = etcdObstacle ?? networkObstacle;

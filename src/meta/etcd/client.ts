@@ -30,6 +30,12 @@ export interface OpenStream {
   readonly body: ReadableStream<Uint8Array>;
 }
 
+export interface Silence {
+  /** As of `performance.now()`. */
+  readonly since: number;
+  readonly last: Unanswered;
+}
+
 /** A member that is asked for its release or for a token has this long, milliseconds. */
 const ASIDE_MS = 1000;
 
@@ -39,6 +45,7 @@ export class EtcdClient {
   #at: number;
   #token: Promise<string> | undefined;
   #majority: Promise<boolean> | undefined;
+  #silence: Silence | undefined;
 
   constructor(options: EtcdClientOptions) {
     if (options.endpoints.length === 0) throw new RangeError("metadata.etcd.endpoints is empty");
@@ -54,12 +61,23 @@ export class EtcdClient {
    */
   async call<T>(path: string, body: object, ms: number): Promise<T> {
     const endpoint = this.#endpoint();
+    const since = performance.now();
     try {
-      return await this.#ask<T>(endpoint, path, JSON.stringify(body), ms);
+      const answer = await this.#ask<T>(endpoint, path, JSON.stringify(body), ms);
+      this.#silence = undefined;
+      return answer;
     } catch (error) {
-      if (error instanceof Unanswered) this.leave(endpoint);
+      if (error instanceof Unanswered) {
+        this.leave(endpoint);
+        this.#silence = { since: this.#silence?.since ?? since, last: error };
+      }
       throw error;
     }
+  }
+
+  /** There where no call has been answered since the first of those that were not. */
+  get silence(): Silence | undefined {
+    return this.#silence;
   }
 
   /** Asks all members at once and takes the first answer. */

@@ -18,24 +18,30 @@ const PAUSE_MAX_MS = 250;
 
 /**
  * Repeats an attempt as long as it throws `Unanswered` and hope is left. The attempt is given what tells the
- * milliseconds that are left for it.
+ * milliseconds that are left for it. Silence that other calls have met before this one counts: who has waited for a
+ * read in vain is not made to wait again.
  */
 export async function insist<T>(
   client: EtcdClient,
   attempt: (left: () => number) => Promise<T>,
 ): Promise<T> {
-  const started = performance.now();
-  let limit = ALONE_MS;
+  const called = performance.now();
+  const silent = Math.min(called, client.silence?.since ?? called);
+  let last = client.silence?.last;
   for (let pause = PAUSE_MS; ; pause = Math.min(pause * 2, PAUSE_MAX_MS)) {
-    const end = Math.min(performance.now() + ATTEMPT_MS, started + limit);
+    let end = silent + ALONE_MS;
+    if (last !== undefined && performance.now() + LEAST_MS > end) {
+      const electing = await client.majorityAnswers(LOOK_MS);
+      end = called + ELECTION_MS;
+      const now = performance.now();
+      if (!electing || now + LEAST_MS > end) throw givenUp(now - silent, last);
+    }
+    const until = Math.min(performance.now() + ATTEMPT_MS, end);
     try {
-      return await attempt(() => Math.max(1, end - performance.now()));
+      return await attempt(() => Math.max(1, until - performance.now()));
     } catch (error) {
       if (!(error instanceof Unanswered)) throw error;
-      if (performance.now() + pause + LEAST_MS > started + ALONE_MS)
-        limit = (await client.majorityAnswers(LOOK_MS)) ? ELECTION_MS : 0;
-      const elapsed = performance.now() - started;
-      if (elapsed + pause + LEAST_MS > limit) throw givenUp(elapsed, error);
+      last = error;
     }
     await Bun.sleep(pause * (0.5 + Math.random() / 2));
   }
