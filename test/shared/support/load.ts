@@ -11,6 +11,8 @@ const TAGS = 5;
 const PATIENCE_MS = 30_000;
 /** A push that is told to come back does so for so long. */
 const PUSH_MS = 30_000;
+/** Times that one kill may cut a pull: the processes of a node end one after the other. */
+const CUTS_MAX = 3;
 
 export interface Image {
   readonly repository: string;
@@ -107,7 +109,7 @@ export function startLoad(options: LoadOptions): Load {
           counts.pulls++;
           break;
         } catch (error) {
-          if (attempt === 1 && error instanceof Cut && options.wasKilledSince(began)) {
+          if (attempt <= CUTS_MAX && error instanceof Cut && options.wasKilledSince(began)) {
             counts.repeated++;
             continue;
           }
