@@ -10,7 +10,7 @@ import { isFlaw, type Flaw, type ForeignBlob, type ForeignLayout } from "../blob
 import { BlobStoreUnavailable } from "../blobs/port.ts";
 import { keys } from "../meta/keys.ts";
 import type { Entry, Expectation } from "../meta/port.ts";
-import { algorithmOf, parseDigest, type Digest } from "../oci/digest.ts";
+import { isDigestOf, parseDigest, type Digest } from "../oci/digest.ts";
 import { OciError } from "../oci/errors.ts";
 import { parseManifest, type Manifest } from "../oci/manifest.ts";
 import type { RepositoryName } from "../oci/name.ts";
@@ -27,7 +27,6 @@ import {
   type RepositoryRecord,
 } from "./records.ts";
 import { isLive } from "./repository.ts";
-import { digestOf } from "./upload.ts";
 
 /** Who has put what was found, as history shows it. */
 export const ADOPTER = "adoption";
@@ -237,7 +236,7 @@ class Adoption {
     }
     const bytes = await this.#ctx.blobs.read(blob.locator, blob.size);
     if (bytes === undefined) return { flaw: { kind: "bytes missing", where: digest } };
-    if (digestOf(algorithmOf(digest), bytes) !== digest) {
+    if (!isDigestOf(digest, bytes)) {
       return { flaw: { kind: "manifest damaged", where: digest } };
     }
     try {

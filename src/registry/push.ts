@@ -3,7 +3,7 @@ import { randomHex } from "../base/clock.ts";
 import { keys } from "../meta/keys.ts";
 import type { Commit, Entry } from "../meta/port.ts";
 import { decode, type LinkRecord, type ManifestRecord, type TagRecord } from "./records.ts";
-import { algorithmOf, type Digest } from "../oci/digest.ts";
+import { algorithmOf, digestOf, type Digest } from "../oci/digest.ts";
 import { OciError } from "../oci/errors.ts";
 import { parseManifest, type Descriptor, type Manifest } from "../oci/manifest.ts";
 import type { RepositoryName, Tag } from "../oci/name.ts";
@@ -14,7 +14,6 @@ import { checkPrecondition, type Precondition } from "./precondition.ts";
 import { latestMove } from "./history.ts";
 import { indexPuts, manifestPuts, tagPuts, type Puts } from "./manifest-records.ts";
 import { isLive, joinRepository } from "./repository.ts";
-import { digestOf } from "./upload.ts";
 
 export interface ManifestPush {
   readonly name: RepositoryName;
@@ -83,7 +82,7 @@ async function pushAtOnce(
 ): Promise<PushedManifest> {
   const { reference, bytes } = push;
   const algorithm = reference.kind === "digest" ? algorithmOf(reference.digest) : "sha256";
-  const digest = digestOf(algorithm, bytes);
+  const digest = digestOf(bytes, algorithm);
   if (reference.kind === "digest" && digest !== reference.digest) {
     throw new OciError(
       "DIGEST_INVALID",

@@ -8,7 +8,7 @@ import {
 } from "../blobs/port.ts";
 import { keys } from "../meta/keys.ts";
 import { decode, encode, type UploadRecord, type Versioned } from "./records.ts";
-import { algorithmOf, makeDigest, type Algorithm, type Digest } from "../oci/digest.ts";
+import { algorithmOf, digestOf, type Algorithm, type Digest } from "../oci/digest.ts";
 import { OciError } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/name.ts";
 import { uploadRange, type ByteSpan } from "../oci/range.ts";
@@ -289,7 +289,7 @@ async function finishSmall(
   checkLength(announced, bytes.length);
 
   const { name } = session;
-  const actual = digestOf(algorithmOf(digest), bytes);
+  const actual = digestOf(bytes, algorithmOf(digest));
   if (actual !== digest) throw digestInvalid(digest, actual);
   await linkBlob(ctx, name, digest, async () => ctx.blobs.put(digest, bytes));
 }
@@ -339,10 +339,6 @@ function isElsewhere(ctx: Context, record: Versioned<UploadRecord> | undefined):
 
 function requireHere(ctx: Context, record: Versioned<UploadRecord> | undefined): void {
   if (isElsewhere(ctx, record)) throw new UploadElsewhere(record?.value.home ?? "");
-}
-
-export function digestOf(algorithm: Algorithm, bytes: Uint8Array): Digest {
-  return makeDigest(algorithm, new Bun.CryptoHasher(algorithm).update(bytes).digest("hex"));
 }
 
 function digestInvalid(expected: Digest, actual: Digest): OciError {
