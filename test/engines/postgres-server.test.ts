@@ -254,11 +254,12 @@ describePostgres("a PostgreSQL server", () => {
         "-d",
         server.url,
         "-c",
-        "SET statement_timeout = 0; BEGIN; SELECT revision FROM holdfast.state FOR UPDATE; SELECT pg_sleep(1.5); COMMIT",
+        "SET statement_timeout = 0; BEGIN; SELECT revision FROM holdfast.state FOR UPDATE; SELECT pg_sleep(3); COMMIT",
       ],
       { stdout: "ignore" },
     );
-    await Bun.sleep(500);
+    const sleepers = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    await until(async () => server.sql(sleepers) === "1", 10_000, "the row to be held");
     const { error, ms } = await failureOf(store.commit(put("k", "2")));
     expect(error).toBeInstanceOf(StoreUnavailable);
     expect(error.message).toContain('raise statement_timeout for "postgres"');
