@@ -1,8 +1,8 @@
 /**
- * The least that a manifest PUT can cost in this shape, on this machine: `bun bench/floor.ts [--port N]`. Two workers
- * hash the body and put it into a pack (one shared fdatasync), then have the writer put one key (one shared fsync),
- * and answer 201. Nothing is parsed, checked, looked up, indexed or logged. The load is that of figure 6, and
- * distribution gets it in the same run.
+ * The least that a push can cost in this shape, on this machine: `bun bench/floor.ts [--port N]`. Two workers hash the
+ * body of each PUT and put it into a pack (one shared fdatasync), then have the writer put one key (one shared fsync),
+ * and answer 201. Nothing is parsed, checked, looked up, indexed or logged. The loads are those of the figures 6
+ * (manifest PUT) and 5 (an image of one layer: POST, PUT, manifest PUT), and distribution gets them in the same run.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -34,6 +34,8 @@ const work = async (port: number, data: string): Promise<void> => {
     port,
     reusePort: true,
     fetch: async (request) => {
+      if (request.method === "POST")
+        return new Response(null, { status: 202, headers: { Location: "/v2/upload" } });
       const bytes = new Uint8Array(await request.arrayBuffer());
       const digest = makeDigest("sha256", Bun.SHA256.hash(bytes, "hex"));
       const { locator } = await blobs.put(digest, bytes);
@@ -63,24 +65,45 @@ interface Place {
   readonly pid: number;
 }
 
-const load = async (place: Place, prefix: string, count: number): Promise<number> => {
-  const connections = await Promise.all(
-    Array.from({ length: clients }, async () => Connection.open(place.port)),
-  );
-  const manifests = Array.from({ length: count }, (_, n) =>
-    imageManifest([layer], `${prefix} ${n}`),
-  );
-  const queue = manifests.entries();
-  const began = performance.now();
-  await Promise.all(
-    connections.map(async (connection) => {
-      for (const [n, manifest] of queue)
-        await pushManifest(connection, "bench/floor", `${prefix}-${n}`, manifest);
-    }),
-  );
-  const seconds = (performance.now() - began) / 1000;
-  for (const connection of connections) connection.close();
-  return count / seconds;
+/** Pushes `count` of something made beforehand; resolves to how many a second. */
+type Load = (place: Place, prefix: string, count: number) => Promise<number>;
+
+const pushing =
+  <T>(
+    make: (name: string) => T,
+    push: (connection: Connection, name: string, made: T) => Promise<void>,
+  ): Load =>
+  async (place, prefix, count) => {
+    const connections = await Promise.all(
+      Array.from({ length: clients }, async () => Connection.open(place.port)),
+    );
+    const queue = Array.from({ length: count }, (_, n) => make(`${prefix}-${n}`)).entries();
+    const began = performance.now();
+    await Promise.all(
+      connections.map(async (connection) => {
+        for (const [n, made] of queue) await push(connection, `${prefix}-${n}`, made);
+      }),
+    );
+    const seconds = (performance.now() - began) / 1000;
+    for (const connection of connections) connection.close();
+    return count / seconds;
+  };
+
+const loads: Readonly<Record<string, Load>> = {
+  "manifest PUT": pushing(
+    (name) => imageManifest([layer], name),
+    (connection, name, manifest) => pushManifest(connection, "bench/floor", name, manifest),
+  ),
+  "image push": pushing(
+    (name) => {
+      const own = randomBlob(4096);
+      return { own, manifest: imageManifest([own], name) };
+    },
+    async (connection, name, { own, manifest }) => {
+      await pushBlob(connection, "bench/floor", own);
+      await pushManifest(connection, "bench/floor", name, manifest);
+    },
+  ),
 };
 
 const compare = async (first: number): Promise<void> => {
@@ -104,24 +127,27 @@ const compare = async (first: number): Promise<void> => {
       for (const blob of [config, layer]) await pushBlob(connection, "bench/floor", blob);
       connection.close();
     }
-    for (const place of places) await load(place, "warm", 1000);
-    const seen = places.map((place) => ({ place, rates: [] as number[], cpu: 0 }));
-    for (let round = 0; round < rounds; round++)
-      for (const entry of seen) {
-        const run = await measured(entry.place.pid, async () =>
-          load(entry.place, `r${round}`, puts),
+    for (const [what, load] of Object.entries(loads)) {
+      for (const place of places) await load(place, `${what[0]}warm`, 1000);
+      const seen = places.map((place) => ({ place, rates: [] as number[], cpu: 0 }));
+      for (let round = 0; round < rounds; round++)
+        for (const entry of seen) {
+          const run = await measured(entry.place.pid, async () =>
+            load(entry.place, `${what[0]}${round}`, puts),
+          );
+          entry.rates.push(run.value);
+          entry.cpu += run.usage.cpuSeconds;
+          await Bun.sleep(300);
+        }
+      const peer = median(seen.at(-1)?.rates ?? []);
+      console.log(`${what}, ${clients} clients`);
+      for (const { place, rates, cpu } of seen) {
+        const rate = median(rates);
+        const each = Math.round((cpu / puts / rounds) * 1e6);
+        console.log(
+          `  ${place.name.padEnd(12)} ${rate.toFixed(0)}/s, ${(rate / peer).toFixed(2)} × distribution, ${each} µs of CPU each (${rates.map((one) => one.toFixed(0)).join(", ")})`,
         );
-        entry.rates.push(run.value);
-        entry.cpu += run.usage.cpuSeconds;
-        await Bun.sleep(300);
       }
-    const peer = median(seen.at(-1)?.rates ?? []);
-    for (const { place, rates, cpu } of seen) {
-      const rate = median(rates);
-      const each = Math.round((cpu / puts / rounds) * 1e6);
-      console.log(
-        `${place.name.padEnd(12)} ${rate.toFixed(0)} PUT/s, ${(rate / peer).toFixed(2)} × distribution, ${each} µs of CPU each (${rates.map((r) => r.toFixed(0)).join(", ")})`,
-      );
     }
   } finally {
     floor.kill();

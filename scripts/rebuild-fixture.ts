@@ -10,7 +10,7 @@ import { SingleBar } from "cli-progress";
 import { systemClock } from "../src/base/clock.ts";
 import { openFileObjects } from "../src/blobs/file/objects.ts";
 import { journaled, restore, startRecorder, stateHash } from "../src/journal/index.ts";
-import { quiet } from "../src/journal/journal-fixture.ts";
+import { install, quiet } from "../src/journal/journal-fixture.ts";
 import { openWriter } from "../src/meta/sqlite/index.ts";
 
 const MIB = 2 ** 20;
@@ -45,6 +45,7 @@ async function compare(objects: number): Promise<void> {
 /** Half of it before a snapshot, half after; a tenth written twice, a twentieth deleted again. */
 async function fill(place: string, count: number): Promise<string> {
   const plain = openWriter({ path: join(place, "old", "holdfast.db") });
+  await install(plain);
   const recorder = await startRecorder({
     store: plain,
     objects: await openFileObjects(join(place, "storage")),

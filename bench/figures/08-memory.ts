@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Bench, Figure, Line, Result, Target } from "../bench.ts";
 import { registries } from "../bench.ts";
 import { Connection } from "../client.ts";
-import { fillTags } from "../fill.ts";
+import { fillRepositories, fillTags } from "../fill.ts";
 import type { Usage } from "../measure.ts";
 import { measured, memory } from "../measure.ts";
 import { createSource } from "../payload.ts";
@@ -13,8 +13,10 @@ import { pushByPut } from "../uploads.ts";
 import { wrk } from "../wrk.ts";
 
 const mega = 1e6;
-/** How much more a thousand times the work may take and still be called flat. */
+/** How much more the larger work, a hundred times the smaller or more, may take and still be called flat. */
 const flat = 1.25;
+/** As many as a page of a listing holds. */
+const long = 10_000;
 
 const line = (name: string, server: Server, usage: Usage): Line => {
   const value = usage.peakPss / mega;
@@ -100,6 +102,42 @@ const lists = async (bench: Bench): Promise<Result> => {
   }
 };
 
+/** Peaks of fresh servers on the same data while eight clients list pages of 100 names, then all there are. */
+const pages = async (bench: Bench): Promise<Result> => {
+  const filler = await bench.another("memory-pages", 2);
+  try {
+    await fillTags(bench, filler, "bench/pages", long);
+    await fillRepositories(bench, filler, long);
+  } finally {
+    await filler.stop();
+  }
+  const list = async (path: string, n: number): Promise<Line> => {
+    const server = await bench.another("memory-pages", 2);
+    try {
+      const load = { path: `${path}?n=${n}`, connections: 8, seconds: bench.seconds };
+      const { usage } = await measured(server.pid, () => wrk(server, load));
+      return line(`peak during ${path}?n=${n}, fresh server`, server, usage);
+    } finally {
+      await server.stop();
+    }
+  };
+  const results: Result[] = [];
+  for (const [what, path] of [
+    ["tags/list", "/v2/bench/pages/tags/list"],
+    ["_catalog", "/v2/_catalog"],
+  ] as const) {
+    const [little, much] = [await list(path, 100), await list(path, long)];
+    const targets = growth(`${what}?n=${long}: PSS against n=100`, little, much);
+    results.push({ lines: [little, much], targets });
+  }
+  return joined(results);
+};
+
+const joined = (parts: readonly Result[]): Result => ({
+  lines: parts.flatMap((part) => part.lines),
+  targets: parts.flatMap((part) => part.targets),
+});
+
 /** The servers under test: their peaks over all figures that ran before this one. */
 export const peaks = (bench: Bench): Result => {
   const lines: Line[] = [];
@@ -125,11 +163,13 @@ export const peaks = (bench: Bench): Result => {
 const run = async (bench: Bench): Promise<Result> => {
   const through = peaks(bench);
   if (bench.holdfast === undefined) return through;
-  const parts = [await idle(bench), through, await uploads(bench), await lists(bench)];
-  return {
-    lines: parts.flatMap((part) => part.lines),
-    targets: parts.flatMap((part) => part.targets),
-  };
+  return joined([
+    await idle(bench),
+    through,
+    await uploads(bench),
+    await lists(bench),
+    await pages(bench),
+  ]);
 };
 
 export const memoryUse: Figure = { id: 8, title: "memory", run };

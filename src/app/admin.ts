@@ -10,6 +10,8 @@ import { StoreUnavailable } from "../meta/port.ts";
 import { adminSocketPath } from "./admin-socket.ts";
 import type { AdoptionControl, FinishRequest } from "./adoption-control.ts";
 import type { ClusterNode } from "./cluster-node.ts";
+import { backupAnswer } from "./backup.ts";
+import type { NodeStores } from "./node-stores.ts";
 import { nodeActions, type NodeActionRequest } from "./cluster-status.ts";
 
 const HEARTBEAT_MS = 2000;
@@ -18,8 +20,9 @@ const HEARTBEAT_MS = 2000;
 export async function serveAdmin(
   directory: string,
   adoption: AdoptionControl,
-  cluster: ClusterNode | undefined,
+  stores: NodeStores,
 ): Promise<AsyncDisposable> {
+  const { cluster } = stores;
   const path = adminSocketPath(directory);
   rmSync(path, { force: true });
   const server = await withSocketName(path, (unix) => {
@@ -34,6 +37,13 @@ export async function serveAdmin(
             POST: async (request) => {
               const wanted = (await request.json()) as FinishRequest;
               return jsonLines(adoption.finish(wanted, request.signal));
+            },
+          },
+          "/backup": {
+            POST: (request, server) => {
+              // The journal may have to be read first, and Bun ends what is silent for ten seconds.
+              server.timeout(request, 0);
+              return backupAnswer(stores, request.signal);
             },
           },
           "/cluster/status": async () =>

@@ -33,9 +33,12 @@ export function jobs(
     everyMs: config.uploads.purgeInterval,
     async run(signal) {
       const purged = await registry.purgeUploads(signal);
-      await stores.cluster?.purgeShadows(systemClock.now() - config.uploads.expiry);
       if (purged > 0) log.info("purged expired uploads", { purged });
-      const removed = await registry.purgeOwnerless(signal);
+      const { cluster } = stores;
+      await cluster?.purgeShadows(systemClock.now() - config.uploads.expiry);
+      const removed = cluster
+        ? await registry.purgeUnknown(cluster.metadata, signal)
+        : await registry.purgeOwnerless(signal);
       if (removed > 0) log.info("removed stored bytes that nothing names", { removed });
     },
   };

@@ -50,7 +50,8 @@ async function ask(directory: string, route: string, init: RequestInit = {}): Pr
   }
 }
 
-function unanswered(directory: string, error: unknown): string {
+/** Why there is no answer from the server on a data directory. */
+export function unanswered(directory: string, error: unknown): string {
   if (error instanceof Error && error.name === "TimeoutError")
     return `the server on the data directory ${directory} does not answer; see its log`;
   if (errorCode(error) === "EACCES")
@@ -61,9 +62,18 @@ function unanswered(directory: string, error: unknown): string {
 async function answer<T>(response: Response): Promise<T> {
   const body: unknown = await response.json().catch(() => undefined);
   if (response.ok && typeof body === "object" && body !== null) return body as T;
-  const said =
+  throw refusalIn(body, response);
+}
+
+/** What the server says why it did not do what it was asked. */
+export async function refusalOf(response: Response): Promise<StartError> {
+  return refusalIn(await response.json().catch(() => undefined), response);
+}
+
+function refusalIn(body: unknown, { status }: Response): StartError {
+  return new StartError(
     typeof body === "object" && body !== null && "error" in body
       ? String(body.error)
-      : `the server answered with status ${response.status}; see its log`;
-  throw new StartError(said);
+      : `the server answered with status ${status}; see its log`,
+  );
 }

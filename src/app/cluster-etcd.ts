@@ -18,10 +18,11 @@ import {
   type Place,
 } from "../cluster/membership/index.ts";
 import type { ClusterConfig, SupervisedEtcdConfig } from "../config/config.ts";
-import { openEtcd, type EtcdStore } from "../meta/etcd/index.ts";
+import { openEtcd, type EtcdClient, type EtcdStore } from "../meta/etcd/index.ts";
 import { waitUntilFresh } from "../meta/fresh.ts";
 import { StoreUnavailable } from "../meta/port.ts";
-import { clusterEtcd, etcdClient, type ClusterLink } from "./cluster.ts";
+import { clusterEtcd, etcdClient, type ClusterAccess, type ClusterLink } from "./cluster.ts";
+import { EXTERNAL, foundStore, type Bring } from "./cluster-founding.ts";
 
 /** So often it is said why etcd does not serve yet. */
 const SAID_MS = 10_000;
@@ -38,35 +39,80 @@ export function etcdPlaces({ address, etcd }: Pick<ClusterConfig, "address" | "e
   return { etcdPeer: `${host}:${peerPort}`, etcdClient: `${host}:${clientPort}` };
 }
 
+/** Resolves to what `majority` resolves to; `metadata` is the id of the cluster. */
+export type Meanwhile = <T>(majority: Promise<T>, metadata: string) => Promise<T>;
+
 interface MetadataOptions {
   /** Data directory. */
   readonly data: string;
   readonly cluster: ClusterConfig;
   readonly link: ClusterLink;
   readonly membership: Membership;
+  /** Fills the store of a new cluster. */
+  readonly bring: Bring | undefined;
+  /** What is to be done while there is no majority yet. */
+  readonly meanwhile: Meanwhile | undefined;
   readonly log: Logger;
   /** Called where the others have removed this node, with a sentence. */
   readonly lost: (reason: string) => void;
   readonly signal: AbortSignal;
 }
 
+export interface OpenedMetadata {
+  /** Of the etcd that is ours. */
+  readonly api: EtcdClient | undefined;
+  readonly engine: EtcdStore;
+  readonly access: ClusterAccess;
+  /** Id of the cluster. */
+  readonly metadata: string;
+}
+
 /** Enters the cluster, starts the node's etcd where it is ours, and opens the store in it. Throws the signal's reason. */
-export async function openClusterMetadata(held: AsyncDisposableStack, options: MetadataOptions) {
-  const { cluster, link, membership, signal } = options;
+export async function openClusterMetadata(
+  held: AsyncDisposableStack,
+  options: MetadataOptions,
+): Promise<OpenedMetadata> {
+  const { cluster, link, membership, meanwhile = (majority) => majority } = options;
   const { etcd: settings } = cluster;
   if (settings.kind === "etcd") {
     const access = { etcdClients: [] };
-    const engine = await openWhenThere(held, options, access.etcdClients);
-    return { api: undefined, engine, access };
+    const engine = await openFounded(held, options, access, EXTERNAL);
+    return { api: undefined, engine, access, metadata: EXTERNAL };
   }
-  const place = await membership.enter(signal);
+  const place = await membership.enter(options.signal);
   const etcd = await startEtcd(options, place);
   if (etcd) held.defer(() => etcd.stop());
-  const engine = await openWhenThere(held, options, place.etcdClients);
-  if (etcd) await requireMember(options, place.etcdClients.slice(1));
-  const api = etcdClient(link, place.etcdClients.map(etcdUrl));
+  const { cluster: metadata, etcdClients } = place;
+  const access = { etcdClients };
+  const first = await meanwhile(openWhenThere(options, etcdClients), metadata);
+  await first.close();
+  if (etcd) await requireMember(options, etcdClients.slice(1));
+  const api = etcdClient(link, etcdClients.map(etcdUrl));
   await membership.etcdRuns(api);
-  return { api, engine, access: { etcdClients: place.etcdClients } };
+  const engine = await openFounded(held, options, access, metadata);
+  return { api, engine, access, metadata };
+}
+
+async function openFounded(
+  held: AsyncDisposableStack,
+  options: MetadataOptions,
+  { etcdClients }: ClusterAccess,
+  metadata: string,
+): Promise<EtcdStore> {
+  const { cluster, link, membership, bring, log, signal } = options;
+  const engine = await foundStore({
+    open: (above) =>
+      above === undefined
+        ? openWhenThere(options, etcdClients)
+        : openEtcd({ ...clusterEtcd(cluster, link, { etcdClients }), above }),
+    metadata,
+    node: cluster.node,
+    membership,
+    bring,
+    log,
+    signal,
+  });
+  return held.adopt(engine, (open) => open.close());
 }
 
 async function startEtcd(
@@ -159,20 +205,21 @@ export function etcdOptionsOf(
 
 /** Waits for etcd to serve: the members start one after another, and elect a leader. */
 async function openWhenThere(
-  held: AsyncDisposableStack,
   { cluster, link, membership, log, signal }: MetadataOptions,
   etcdClients: readonly string[],
 ): Promise<EtcdStore> {
   let said = performance.now();
   for (;;) {
     try {
-      const store = await unlessAborted(
-        openEtcd(clusterEtcd(cluster, link, { etcdClients })),
-        signal,
-      );
-      const engine = held.adopt(store, (open) => open.close());
-      await unlessAborted(waitUntilFresh(engine), signal);
-      return engine;
+      const opening = openEtcd(clusterEtcd(cluster, link, { etcdClients }));
+      const engine = await unlessAborted(opening, signal);
+      try {
+        await unlessAborted(waitUntilFresh(engine), signal);
+        return engine;
+      } catch (error) {
+        await engine.close();
+        throw error;
+      }
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
       if (performance.now() - said > SAID_MS) {

@@ -19,6 +19,8 @@ import type {
 export interface ClusterNode {
   /** For the workers. */
   readonly access: ClusterAccess;
+  /** Names what the metadata go on from: another one after `node recover`. */
+  readonly metadata: string;
   readonly healer: Healer;
   /** Requests about uploads of this node that clients have sent to others are answered by `answer`. */
   answerForwarded(answer: (request: Request) => Promise<Response>): void;
@@ -32,6 +34,7 @@ export interface ClusterNode {
 export interface ClusterNodeOptions {
   readonly config: ClusterConfig;
   readonly access: ClusterAccess;
+  readonly metadata: string;
   readonly meta: MetaStore;
   readonly presence: Presence;
   readonly nodes: Nodes;
@@ -47,10 +50,11 @@ export interface ClusterNodeOptions {
 }
 
 export function clusterNode(options: ClusterNodeOptions): ClusterNode {
-  const { config, access, meta, nodes, healer, presence, api } = options;
+  const { config, access, metadata, meta, nodes, healer, presence, api } = options;
   const view = { nodes, copies: config.copies, downAfterMs: config.downAfter };
   return {
     access,
+    metadata,
     healer,
     purgeShadows: (before) => options.purgeShadows(before),
     answerForwarded: (answer) => options.answerForwarded(answer),

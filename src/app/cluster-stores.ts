@@ -3,28 +3,30 @@ import { mkdir, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { describe, type Logger } from "../base/log.ts";
-import { openFileObjects } from "../blobs/file/objects.ts";
 import type { Locator } from "../blobs/port.ts";
 import { copiesHandlers, purgeShadows } from "../cluster/copies/index.ts";
 import { EtcdUpkeep, votersFor } from "../cluster/etcd/index.ts";
 import { forwardHandler } from "../cluster/forward.ts";
 import { startHealer, startScrub } from "../cluster/healing/index.ts";
-import { openMembership, type Membership } from "../cluster/membership/index.ts";
+import type { Membership } from "../cluster/membership/index.ts";
 import type { NodeRecord, Nodes } from "../cluster/node.ts";
 import { foundNodes, registerNode, reportSpace } from "../cluster/nodes/index.ts";
-import { PeerUnavailable, servePeers, type PeerServer } from "../cluster/peer/index.ts";
+import { PeerUnavailable } from "../cluster/peer/index.ts";
 import type { ClusterConfig } from "../config/config.ts";
-import { journaled, startRecorder } from "../journal/index.ts";
+import { journaled } from "../journal/index.ts";
 import { keys } from "../meta/keys.ts";
 import type { MetaStore } from "../meta/port.ts";
 import { Presence } from "../meta/presence.ts";
 import { prepareSchema, readInstallation } from "../registry/schema.ts";
-import { etcdClient, openClusterLink, openCopies, type ClusterLink } from "./cluster.ts";
-import { etcdPlaces, openClusterMetadata } from "./cluster-etcd.ts";
+import { etcdClient, openCopies, type ClusterLink } from "./cluster.ts";
+import { enterCluster, type Entered } from "./cluster-entry.ts";
+import { bringSolo } from "./cluster-from-solo.ts";
+import { startNodeRecorder } from "./cluster-journal.ts";
+import type { Meanwhile } from "./cluster-etcd.ts";
 import { clusterNode } from "./cluster-node.ts";
 import { Reach } from "./cluster-reach.ts";
+import { servingPulls } from "./cluster-waiting.ts";
 import type { NodeOptions, NodeStores } from "./node-stores.ts";
-import { refusal } from "./port.ts";
 import { starting } from "./start-error.ts";
 import { VERSION as version } from "./version.ts";
 
@@ -32,42 +34,32 @@ const STATE_MS = 2000;
 
 /** Resolves once this node is a member of its cluster, which may take for as long as others are not there. Throws `StartError`. */
 export function openClusterStores(
-  { config, log, run, lost, signal = new AbortController().signal }: NodeOptions,
+  { config, front, log, run, lost, signal = new AbortController().signal }: NodeOptions,
   cluster: ClusterConfig,
 ): Promise<NodeStores> {
   return starting(async () => {
     await using held = new AsyncDisposableStack();
     const { data } = config;
     const { node, copies } = cluster;
-    const link = held.use(openClusterLink(cluster));
-    const membership = await openMembership({
-      ...etcdPlaces(cluster),
-      data,
-      node,
-      address: cluster.address,
-      members: cluster.members,
-      join: cluster.join,
-      peers: link.peers,
-      version,
-      log,
-    });
-    const port = held.adopt(listen(cluster, link, log), (open) => open.close());
-    port.setHandlers(membership.handlers);
-
-    const { api, engine, access } = await openClusterMetadata(held, {
+    const bring = await bringSolo(config, log, signal);
+    const meanwhile =
+      front &&
+      ((waiting: Pick<Entered, "link" | "membership">): Meanwhile =>
+        (majority, metadata) =>
+          servingPulls(held, majority, { ...waiting, config, cluster, front, metadata, log }));
+    const entered = await enterCluster(held, {
       data,
       cluster,
-      link,
-      membership,
+      bring,
+      ...(meanwhile && { meanwhile }),
       log,
       lost,
       signal,
     });
-    const objects = await openFileObjects(data);
+    const { link, membership, port, api, engine, access, metadata } = entered;
     await prepareSchema(engine, systemClock);
-    const recorder = await startRecorder({
+    const { objects, recorder } = await startNodeRecorder(data, metadata, {
       store: engine,
-      objects,
       writer: run,
       installation: await readInstallation(engine),
       mode: "behind",
@@ -161,6 +153,7 @@ export function openClusterStores(
       cluster: clusterNode({
         config: cluster,
         access,
+        metadata,
         meta,
         presence,
         nodes,
@@ -188,20 +181,6 @@ function endingWhenRemoved(nodes: Nodes, lost: (reason: string) => void): () => 
     if (wasThere && !isThere) lost(`${nodes.self} was taken out of the cluster`);
     wasThere = isThere;
   });
-}
-
-function listen({ listen: at }: ClusterConfig, link: ClusterLink, log: Logger): PeerServer {
-  const { certificates, keys } = link;
-  try {
-    return servePeers({
-      address: { hostname: at.host, port: at.port },
-      certificates,
-      keys,
-      log,
-    });
-  } catch (error) {
-    throw refusal(at, "cluster.listen (HOLDFAST_CLUSTER_LISTEN)", error);
-  }
 }
 
 /** Keeps a copy whose bytes have changed, out of the store. */

@@ -72,7 +72,7 @@ export interface ClusterBlobsOptions {
   readonly data: string;
   readonly link: ClusterLink;
   readonly meta: MetaStore;
-  readonly presence: Presence;
+  readonly presence: Pick<Presence, "isAlive">;
   readonly log: Logger;
   /** Called for a blob that this node should hold and, as a reader found, does not. */
   readonly onMissing?: (locator: Locator, size: number) => void;

@@ -9,6 +9,7 @@ import type { MetaStore } from "../meta/port.ts";
 import type { Presence } from "../meta/presence.ts";
 import type { BucketAccess } from "./bucket.ts";
 import type { ClusterNode } from "./cluster-node.ts";
+import type { Front } from "./cluster-waiting.ts";
 import type { ForeignPlace } from "./foreign-place.ts";
 
 export interface NodeStores extends AsyncDisposable {
@@ -34,6 +35,8 @@ export interface NodeStores extends AsyncDisposable {
 
 export interface NodeOptions {
   readonly config: Config;
+  /** Where clients find the node; without it nobody is served while it starts. */
+  readonly front?: Front;
   readonly log: OwnLogger;
   /** Names this process among all that ever ran. */
   readonly run: string;

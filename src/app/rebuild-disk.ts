@@ -1,4 +1,4 @@
-/** The metadata of the data directory, rebuilt from a journal. */
+/** The metadata of the data directory, rebuilt from a journal, or from a backup. */
 import { existsSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
 import { systemClock } from "../base/clock.ts";
@@ -14,11 +14,16 @@ export interface RebuiltDisk extends Omit<Restored, "store"> {
   readonly kept: string | undefined;
 }
 
-/** The caller holds the data directory's lock. A journal that is of no use leaves everything as it was. */
+export interface RebuildDiskOptions extends Pick<RestoreOptions, "at" | "progress" | "signal"> {
+  /** What it is rebuilt from; default the journal. */
+  readonly backup?: ObjectStore | undefined;
+}
+
+/** `objects` have the journal. The caller holds the data directory's lock. A journal that is of no use leaves everything as it was. */
 export async function rebuildDisk(
   config: Config,
   objects: ObjectStore,
-  options: Pick<RestoreOptions, "at" | "progress" | "signal">,
+  { backup = objects, ...options }: RebuildDiskOptions,
 ): Promise<RebuiltDisk> {
   const path = metadataPath(config);
   const directory = dirname(path);
@@ -27,7 +32,8 @@ export async function rebuildDisk(
   try {
     const { store, ...restored } = await restore({
       ...options,
-      objects,
+      objects: backup,
+      journal: objects,
       // Little history: only what follows the last snapshot is ever read again.
       open: async (above) =>
         openWriter({ path, historyMax: 10, ...(above === undefined ? {} : { above }) }),

@@ -1,4 +1,4 @@
-/** The metadata rebuilt from the journal, for whoever has lost it or wants an earlier state back. */
+/** The metadata rebuilt from the journal, or from a backup, for whoever has lost it or wants an earlier state back. */
 import { randomHex, systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import { openFileObjects } from "../blobs/file/objects.ts";
@@ -20,6 +20,8 @@ export interface RebuildOptions {
   readonly config: Config;
   /** Milliseconds since the epoch; `undefined`: the latest state that the journal has. */
   readonly at: number | undefined;
+  /** What it is rebuilt from; default the journal beside the blobs. */
+  readonly backup?: ObjectStore | undefined;
   readonly log: Logger;
   readonly progress: (progress: RestoreProgress) => void;
   readonly signal: AbortSignal;
@@ -31,6 +33,8 @@ export interface Rebuilt {
   readonly reached: number;
   /** Segments at the journal's end that were damaged. */
   readonly torn: readonly string[];
+  /** When the database was emptied, if the journal has that; it was passed over. Milliseconds since the epoch. */
+  readonly wiped: number | undefined;
   /** Where the metadata that was there has been moved. */
   readonly kept: string | undefined;
 }
@@ -41,21 +45,27 @@ const CLUSTER =
 /** No node may run meanwhile. Throws `StartError`. */
 export function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   return starting(async () => {
-    const { config, log } = options;
-    using _lock = takeDataDirectory(config.data);
-    refuseOtherShape(config);
-    const { stores } = config;
-    if (stores.kind === "files") {
-      const objects = await openFileObjects(config.data);
-      return rebuildDisk(config, objects, options);
-    }
-    if (stores.kind === "cluster") throw new StartError(CLUSTER);
-    const bucket = await reachBucket(stores.bucket, fileKeeper(config.data), log);
-    const objects = openObjects(bucket);
-    return stores.kind === "shared"
-      ? rebuildDatabase(options, stores, objects)
-      : rebuildOwned(options, stores.bucket, objects);
+    using _lock = takeDataDirectory(options.config.data);
+    if (options.config.stores.kind === "cluster") throw new StartError(CLUSTER);
+    return await rebuildStore(options);
   });
+}
+
+/** The same for whoever holds the data directory's lock; not in a cluster. */
+export async function rebuildStore(options: RebuildOptions): Promise<Rebuilt> {
+  const { config, log } = options;
+  refuseOtherShape(config);
+  const { stores } = config;
+  if (stores.kind === "files") {
+    const objects = await openFileObjects(config.data);
+    return rebuildDisk(config, objects, options);
+  }
+  if (stores.kind === "cluster") throw new StartError(CLUSTER);
+  const bucket = await reachBucket(stores.bucket, fileKeeper(config.data), log);
+  const objects = openObjects(bucket);
+  return stores.kind === "shared"
+    ? rebuildDatabase(options, stores, objects)
+    : rebuildOwned(options, stores.bucket, objects);
 }
 
 async function rebuildDatabase(
@@ -64,9 +74,10 @@ async function rebuildDatabase(
   objects: ObjectStore,
 ): Promise<Rebuilt> {
   const open: OpenStore = async (above) => (await openDatabase(database, above)).store;
-  const { at, progress, signal } = options;
+  const { at, backup = objects, progress, signal } = options;
   const { store, ...restored } = await restore({
-    objects,
+    objects: backup,
+    journal: objects,
     open,
     clock: systemClock,
     at,

@@ -24,7 +24,7 @@ export function recoverNode(config: Config, log: Logger): Promise<Recovery> {
     using link = openClusterLink(cluster);
     const places = etcdPlaces(cluster);
     const tls = await writeCertificates(data, link.certificates);
-    return recoverAlone({
+    return await recoverAlone({
       data,
       node,
       place: { address, ...places },

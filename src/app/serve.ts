@@ -91,7 +91,7 @@ async function run(
   const run = randomHex(8);
   const opening = new AbortController();
   const { lost, signal } = { lost: failed.resolve, signal: opening.signal };
-  const opened = openNodeStores({ config, log, run, lost, signal });
+  const opened = openNodeStores({ config, front: { listen, certificate }, log, run, lost, signal });
   const early = await Promise.race([opened.then(() => undefined), stop, failure]);
   if (early) {
     opening.abort();
@@ -135,7 +135,7 @@ async function run(
   const directory = config.stores.kind === "files" ? config.data : undefined;
   stores.cluster?.answerForwarded(forwardedAnswer(config, registry, log));
   const adoption = adoptionControl(registry, directory, ADOPTION_GRACE_MS);
-  held.use(await serveAdmin(config.data, adoption, stores.cluster));
+  held.use(await serveAdmin(config.data, adoption, stores));
   const counted: Counted = { current: undefined };
   const metricsAt = await openMetrics(config, held, () =>
     collector({ version, supervisor: workers, stores, counted: () => counted.current }),

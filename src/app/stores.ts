@@ -18,5 +18,6 @@ export function registryOptions(config: Config): RegistryOptions {
     missingBlobs: config.validation.missingBlobs,
     missingManifests: config.validation.missingManifests,
     uploadExpiry: config.uploads.expiry,
+    unnamedFor: Math.max(config.uploads.expiry, config.collection.grace),
   };
 }

@@ -8,7 +8,7 @@ export function randomBytes(size: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-export { digestOf } from "../oci/digest.ts";
+export { digestOf } from "./content.ts";
 
 export function newId(): string {
   return crypto.randomUUID();

@@ -42,5 +42,11 @@ export interface PlacedStore extends BlobStore {
    */
   place(locator: Locator, bytes: Uint8Array<ArrayBuffer>): Promise<StoredBlob>;
 
+  /**
+   * As `stat`, having made the blob durable: `stat` also shows one whose writer has not come to this yet, and may
+   * still take it back.
+   */
+  sync(locator: Locator): Promise<number | undefined>;
+
   upload(id: string, algorithm: Algorithm): Promise<PlacedUpload>;
 }

@@ -94,6 +94,12 @@ export interface BlobStore {
   stat(locator: Locator): Promise<number | undefined>;
 
   /**
+   * Whether the blob is there, of this size, as durably as if it had been stored just now: where copies can be lost one
+   * by one, it may be there and not be that. Left out by stores to which both are the same.
+   */
+  isDurable?(locator: Locator, size: number): Promise<boolean>;
+
+  /**
    * A body for the whole blob or a part of it; `undefined` when the bytes are gone or have another size than
    * `size`, so that a damaged blob is never half served.
    */

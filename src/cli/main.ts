@@ -2,9 +2,11 @@
 import { Command } from "commander";
 import { VERSION } from "../app/version.ts";
 import { adoptCommand } from "./adopt.ts";
+import { backupCommand } from "./backup.ts";
 import { configCommand } from "./config.ts";
 import { nodeCommand } from "./node.ts";
 import { rebuildCommand } from "./rebuild.ts";
+import { restoreCommand } from "./restore.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { verifyCommand } from "./verify.ts";
@@ -30,6 +32,8 @@ export async function run(argv: readonly string[]): Promise<void> {
     .addCommand(statusCommand())
     .addCommand(nodeCommand())
     .addCommand(adoptCommand())
+    .addCommand(backupCommand())
+    .addCommand(restoreCommand())
     .addCommand(rebuildCommand())
     .addCommand(verifyCommand())
     .addCommand(configCommand());

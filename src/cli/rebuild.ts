@@ -64,9 +64,13 @@ export function rebuildCommand(): Command {
       } finally {
         progress.end();
       }
-      const { entries, reached, torn, kept } = rebuilt;
+      const { entries, reached, torn, wiped, kept } = rebuilt;
       say(`Done: ${entries} records, as of ${new Date(reached).toISOString()}.`);
       for (const name of torn) say(`The end of the journal was damaged: ${name}.`);
+      if (wiped !== undefined)
+        say(
+          `The database was emptied at ${new Date(wiped).toISOString()}: this is its state before, and not of later.`,
+        );
       if (kept !== undefined) say(`What was there before is in ${kept}.`);
       return 0;
     });

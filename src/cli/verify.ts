@@ -8,7 +8,7 @@ const help = `
 Looks at every blob record, at every right to show a blob, and at everything stored, and names what disagrees:
   bytes missing    a record names bytes that are gone or of another size
   record missing   a repository shows content that nothing describes
-  bytes unknown    a stored blob that no record names, older than uploads.expiry
+  bytes unknown    a stored blob that no record names, older than uploads.expiry and collection.grace
   ownerless bytes  what a crash or a lost database left in a bucket: bytes of no upload and no blob
   journal          a part of the journal that is damaged, or gone
 
@@ -17,8 +17,8 @@ Examples:
       Only looks.
   holdfast verify --repair --config /etc/holdfast.yml
       Also gives records their bytes back where equal ones are stored, removes unknown and ownerless bytes that are
-      older than uploads.expiry, and marks what is lost, so that the next push of it is stored; for a damaged journal
-      it writes a new snapshot.
+      older than uploads.expiry and collection.grace, and marks what is lost, so that the next push of it is stored;
+      for a damaged journal it writes a new snapshot.
 
 With a database it works beside running nodes; without, stop the server first.
 
@@ -83,7 +83,7 @@ const PHASES: Readonly<Record<DriftPhase, string>> = {
 const FATES: Readonly<Record<Fate, string>> = {
   removed: " → removed",
   left: "",
-  young: " → younger than uploads.expiry: the server removes them later",
+  young: " → younger than uploads.expiry or collection.grace: the server removes them later",
 };
 
 function describe({ kind, digest, where, mended }: Drift): string {

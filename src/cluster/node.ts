@@ -15,8 +15,16 @@ export interface NodeRecord {
   readonly version?: string;
   /** It takes no new copies, and the others take over those it has. */
   readonly draining?: true;
-  /** Bytes of its store, as of its last report. */
-  readonly space?: { readonly free: number; readonly total: number };
+  /** Of its store, as of its last report. */
+  readonly space?: Space;
+}
+
+export interface Space {
+  /** Bytes. */
+  readonly free: number;
+  readonly total: number;
+  /** It takes copies only where nobody else can; left out by earlier versions. */
+  readonly nearlyFull?: boolean;
 }
 
 /** A node as this process sees it at present. */

@@ -2,7 +2,15 @@ import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { placeKey, PLACE_KEYS } from "../blobs/placed.ts";
 import type { Locator } from "../blobs/port.ts";
-import { copiesWithin, placement, placementOfKey, type PlacedNode } from "./placement.ts";
+import {
+  copiesWithin,
+  durableWithin,
+  fillsUp,
+  isNearlyFull,
+  placement,
+  placementOfKey,
+  type PlacedNode,
+} from "./placement.ts";
 
 type Node = PlacedNode & { readonly store: string };
 
@@ -81,6 +89,26 @@ describe("placement", () => {
     );
   });
 
+  test("never asks a push to wait for fewer because nodes drain, nor for more than there are", () => {
+    const drain = (found: readonly Node[]): Node[] =>
+      found.map((one) => ({ ...one, draining: true }));
+    fc.assert(
+      fc.property(
+        nodes,
+        copies,
+        fc.option(copies, { nil: undefined }),
+        (found, wanted, durable) => {
+          const needed = durableWithin(found, wanted, durable);
+          expect(durableWithin(drain(found), wanted, durable)).toBe(needed);
+          expect(needed).toBeLessThanOrEqual(found.length);
+        },
+      ),
+    );
+    const sizes = [1, 2, 3, 4, 5].map((count) => durableWithin(plain(count), 3, undefined));
+    expect(sizes).toEqual([1, 2, 2, 2, 2]);
+    expect(durableWithin(plain(5), 3, 3)).toBe(3);
+  });
+
   test("takes nearly full stores last, and those that drain after them", () => {
     fc.assert(
       fc.property(nodes, key, (found, place) => {
@@ -155,5 +183,33 @@ describe("placement", () => {
       ).join(),
     );
     expect(new Set(orders).size).toBeGreaterThan(10);
+  });
+});
+
+describe("a store", () => {
+  test("is nearly full until twice as much is free as made it so", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 5, max: 10_000 }), (gib) => {
+        const total = gib * GIB;
+        const least = Math.max(total / 20, GIB);
+        const seen: boolean[] = [];
+        let is = false;
+        for (const share of [3, 1, 0.99, 1.01, 1.99, 0.5, 1.99, 2, 1.01, 1]) {
+          is = fillsUp({ free: share * least, total }, is);
+          seen.push(is);
+        }
+        expect(seen.map(Number).join("")).toBe("0011111000");
+      }),
+    );
+  });
+
+  test("is what it says itself; one that does not say it is judged by what is free", () => {
+    const total = 100 * GIB;
+    const free = 7 * GIB;
+    expect(isNearlyFull({ space: { free, total, nearlyFull: true } })).toBe(true);
+    expect(isNearlyFull({ space: { free, total, nearlyFull: false } })).toBe(false);
+    expect(isNearlyFull({ space: { free, total } })).toBe(false);
+    expect(isNearlyFull({ space: { free: 4 * GIB, total } })).toBe(true);
+    expect(isNearlyFull({})).toBe(false);
   });
 });

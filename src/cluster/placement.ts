@@ -5,7 +5,7 @@
  */
 import { placeKeyOf } from "../blobs/placed.ts";
 import type { Locator } from "../blobs/port.ts";
-import type { NodeRecord } from "./node.ts";
+import type { NodeRecord, Space } from "./node.ts";
 
 /** What placement wants to know of a node. Those without a store are not asked to hold anything. */
 export type PlacedNode = Pick<NodeRecord, "store" | "zone" | "draining" | "space">;
@@ -66,9 +66,31 @@ export function copiesWithin(
   return Math.max(1, Math.min(copies, nodes.filter(({ draining }) => !draining).length));
 }
 
-/** Less than a twentieth free, or less than a gibibyte: it takes copies only where nobody else can. */
+/**
+ * How many copies of a blob a push has to wait for: `durable`, by default a majority of the copies, as far as there are
+ * so many nodes. Those that drain count, and take copies where too few others are left: a drain costs no durability.
+ */
+export function durableWithin(
+  nodes: readonly unknown[],
+  copies: number,
+  durable: number | undefined,
+): number {
+  const possible = Math.max(1, Math.min(copies, nodes.length));
+  return Math.min(durable ?? Math.floor(possible / 2) + 1, possible);
+}
+
+/** Whether it takes copies only where nobody else can, as it says itself: all nodes have to agree. */
 export function isNearlyFull({ space }: Pick<NodeRecord, "space">): boolean {
-  return space !== undefined && (space.free < space.total / 20 || space.free < GIB);
+  return space !== undefined && (space.nearlyFull ?? fillsUp(space, false));
+}
+
+/**
+ * Whether a store is nearly full: from less than a twentieth, or than a gibibyte, free, until twice as much is. Without
+ * this distance it would take copies again for each few that it gives away.
+ */
+export function fillsUp({ free, total }: Omit<Space, "nearlyFull">, was: boolean): boolean {
+  const least = Math.max(total / 20, GIB);
+  return free < (was ? 2 * least : least);
 }
 
 /** The best of each zone, then the second best of each, and so on. */

@@ -85,10 +85,12 @@ export interface Limits {
   readonly pageEntries: number;
   /** Entries of a `_catalog` page without `n`; ≤ `pageEntries`. */
   readonly catalogEntries: number;
-  /** Request bodies being received at once, over all workers. */
+  /** Request bodies that each worker receives at once. */
   readonly concurrentUploads: number;
   /** Time without a byte that ends an upload request. */
   readonly uploadIdle: Milliseconds;
+  /** Bytes a second, on average over `uploadIdle`, below which an upload request is ended; 0: none. */
+  readonly uploadRate: Bytes;
 }
 
 /** Why an anonymous client is refused an action, with the remedy, for an error's detail; `undefined` when it is allowed. */

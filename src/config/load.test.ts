@@ -36,8 +36,9 @@ describe("with nothing given", () => {
         tagsPerPush: 100,
         pageEntries: 10_000,
         catalogEntries: 1000,
-        concurrentUploads: 1024,
+        concurrentUploads: 512,
         uploadIdle: 60_000,
+        uploadRate: 1024,
       },
     });
     expect(new Set(sources.values())).toEqual(new Set(["default"]));

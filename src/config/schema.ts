@@ -170,14 +170,19 @@ export const schema = z.strictObject({
         "The page of `_catalog` without `n`, at most `limits.pageEntries`.",
       ),
       concurrentUploads: count(
-        1024,
+        512,
         1_000_000,
-        "Most request bodies received at once, all workers together; more: 429.",
+        "Most request bodies that each worker receives at once, since they take its memory; more: 429.",
       ),
       uploadIdle: duration(
         "60s",
         1000,
         "An upload request that brings no byte for so long is cut off; at most 255s.",
+      ),
+      uploadRate: size(
+        1024,
+        0,
+        "Least bytes a second that an upload request has to bring, on average over `limits.uploadIdle`; a slower one is cut off. 0 is no limit.",
       ),
     })
     .prefault({}),

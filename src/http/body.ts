@@ -77,6 +77,9 @@ function lengthOf({ headers }: Request): number | undefined {
   return headers.has("transfer-encoding") ? undefined : 0;
 }
 
+/** Bodies up to this size are read at once; of longer ones it is seen how fast they come. */
+const AT_ONCE_BYTES = 65_536;
+
 /** The whole body, which may have at most `max` bytes. Throws SIZE_INVALID with status 413 as soon as it has more. */
 export async function readBody(
   content: Content,
@@ -84,7 +87,7 @@ export async function readBody(
   field: string,
 ): Promise<Uint8Array<ArrayBuffer>> {
   if ((content.length ?? 0) > max) throw tooLarge(max, field);
-  if (content.length !== undefined) return content.bytes();
+  if (content.length !== undefined && content.length <= AT_ONCE_BYTES) return content.bytes();
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
   for await (const chunk of content.stream()) {

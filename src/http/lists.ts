@@ -2,24 +2,27 @@
 import type { Digest } from "../oci/digest.ts";
 import { OCI_INDEX } from "../oci/media-type.ts";
 import type { RepositoryName } from "../oci/name.ts";
-import type { Page } from "../registry/list.ts";
+import type { Run } from "../registry/list.ts";
 import { staleWarning, type Call } from "./call.ts";
-import { answer, json, type Headers } from "./respond.ts";
+import { answer, jsonText, type Headers } from "./respond.ts";
 
 /** For as long as another registry's repositories are being counted. */
 const INCOMPLETE =
   '299 - "repositories that are being taken over are still being listed; more will follow"';
 
 export async function getTags(call: Call, name: RepositoryName): Promise<Response> {
-  const page = await call.registry.listTags(name, pageOf(call));
-  return json(200, { name, tags: page.names }, pageHeaders(call, `/v2/${name}/tags/list`, page));
+  const runs = call.registry.listTags(name, pageOf(call));
+  const { text, headers } = await page(call, `/v2/${name}/tags/list`, runs);
+  return jsonText(200, `{"name":${JSON.stringify(name)},"tags":[${text}]}`, headers);
 }
 
 export async function getCatalog(call: Call): Promise<Response> {
-  const page = await call.registry.listRepositories(pageOf(call));
-  const headers = pageHeaders(call, "/v2/_catalog", page);
-  if (!page.complete) headers["Warning"] = INCOMPLETE;
-  return json(200, { repositories: page.names }, headers);
+  // Asked before the page is read: what was listed by then is in it.
+  const complete = await call.registry.isListed();
+  const runs = call.registry.listRepositories(pageOf(call));
+  const { text, headers } = await page(call, "/v2/_catalog", runs);
+  if (!complete) headers["Warning"] = INCOMPLETE;
+  return jsonText(200, `{"repositories":[${text}]}`, headers);
 }
 
 export async function getReferrers(
@@ -55,12 +58,25 @@ function pageOf({ query }: Call): { limit: number | undefined; last: string | un
   return { limit: query.count("n"), last: query.one("last") };
 }
 
-function pageHeaders(call: Call, path: string, page: Page): Headers {
-  const { query } = call;
-  const last = page.names.at(-1);
+/** A page's names as JSON, without the brackets, and its headers. Each run becomes text as it comes, so that the entries of one live at a time. */
+async function page(
+  call: Call,
+  path: string,
+  runs: AsyncIterable<Run>,
+): Promise<{ readonly text: string; readonly headers: Headers }> {
+  const texts: string[] = [];
+  let last: string | undefined;
+  let follow = false;
+  let outdated = false;
+  for await (const { names, more, stale } of runs) {
+    if (names.length > 0) texts.push(JSON.stringify(names).slice(1, -1));
+    last = names.at(-1) ?? last;
+    follow = more;
+    outdated ||= stale;
+  }
   const link =
-    page.more && last !== undefined ? nextLink(call, path, { n: query.one("n"), last }) : {};
-  return { ...link, ...staleWarning(page.stale) };
+    follow && last !== undefined ? nextLink(call, path, { n: call.query.one("n"), last }) : {};
+  return { text: texts.join(","), headers: { ...link, ...staleWarning(outdated) } };
 }
 
 function nextLink(

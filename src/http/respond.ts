@@ -40,7 +40,12 @@ function sizeOf(body: Body): number {
 }
 
 export function json(status: number, value: unknown, headers: Headers = {}): Response {
-  return answer(status, { "Content-Type": "application/json", ...headers }, JSON.stringify(value));
+  return jsonText(status, JSON.stringify(value), headers);
+}
+
+/** The same of what is JSON already. */
+export function jsonText(status: number, text: string, headers: Headers = {}): Response {
+  return answer(status, { "Content-Type": "application/json", ...headers }, text);
 }
 
 /** What a failure means to a client. Failures of our own are told apart by the caller's log, not to the client. */

@@ -11,8 +11,8 @@ const load = loaderIn(temporaryDirectory());
 const SIZED: Record<string, string> = { "Content-Length": "5" };
 const CHUNKED: Record<string, string> = { "Transfer-Encoding": "chunked" };
 
-function gateOf(concurrentUploads: number, workers: number, uploadIdle = "30s") {
-  const yaml = `workers: ${workers}\nlimits: { concurrentUploads: ${concurrentUploads}, uploadIdle: ${uploadIdle} }\n`;
+function gateOf(concurrentUploads: number, uploadIdle = "30s", uploadRate = 1024) {
+  const yaml = `limits: { concurrentUploads: ${concurrentUploads}, uploadIdle: ${uploadIdle}, uploadRate: ${uploadRate} }\n`;
   const metrics = new Metrics();
   const gate = new UploadGate(load({ yaml }).config, new HttpMetrics(metrics));
   const idle: number[] = [];
@@ -44,11 +44,23 @@ function fill(upload: ReturnType<typeof gateOf>["upload"], count: number) {
   };
 }
 
+/** So many pieces of 1000 bytes. */
+function chunks(count: number): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let left = count;
+  return new ReadableStream({
+    async pull(controller) {
+      await Bun.sleep(0);
+      if (left-- > 0) controller.enqueue(new Uint8Array(1000));
+      else controller.close();
+    },
+  });
+}
+
 const done = async () => new Response();
 
 describe("the gate for uploads", () => {
   test("lets as many in as configured, tells the next one when to come again, and reopens", async () => {
-    const { upload, figure } = gateOf(3, 1);
+    const { upload, figure } = gateOf(3);
     const { release } = fill(upload, 3);
     expect(figure("holdfast_uploads_active")).toBe(3);
     expect(upload(done)).rejects.toMatchObject({
@@ -61,20 +73,8 @@ describe("the gate for uploads", () => {
     expect((await upload(done)).status).toBe(200);
   });
 
-  test("gives each worker its share, at least one", async () => {
-    for (const [limit, workers, share] of [
-      [10, 4, 3],
-      [1, 4, 1],
-    ] as const) {
-      const { upload } = gateOf(limit, workers);
-      const { release } = fill(upload, share);
-      expect(upload(done)).rejects.toThrow("too many uploads");
-      await release();
-    }
-  });
-
   test("does not count requests without a body", async () => {
-    const { gate, peer, idle, upload } = gateOf(1, 1);
+    const { gate, peer, idle, upload } = gateOf(1);
     const { release } = fill(upload, 1);
     idle.length = 0;
     for (const headers of [{}, { "Content-Length": "0" }]) {
@@ -86,7 +86,7 @@ describe("the gate for uploads", () => {
   });
 
   test("counts the bytes that came, however they were announced, and of failures too", async () => {
-    const { gate, peer, figure } = gateOf(1, 1);
+    const { gate, peer, figure } = gateOf(1);
     for (const [i, headers] of [SIZED, CHUNKED].entries()) {
       const sent = new Request("http://h/", { method: "PUT", headers, body: "12345" });
       const body = new RequestBody(sent);
@@ -100,7 +100,7 @@ describe("the gate for uploads", () => {
   });
 
   test("reopens after a failure", async () => {
-    const { upload, figure } = gateOf(1, 1);
+    const { upload, figure } = gateOf(1);
     for (let i = 0; i < 3; i++) {
       const failed = upload(async () => Promise.reject(new Error("broke off")));
       expect(failed).rejects.toThrow("broke off");
@@ -115,9 +115,35 @@ describe("the gate for uploads", () => {
       ["1500ms", 2],
       ["1h", 255],
     ] as const) {
-      const { upload, idle } = gateOf(1, 1, text);
+      const { upload, idle } = gateOf(1, text);
       await upload(done);
       expect(idle).toEqual([seconds]);
+    }
+  });
+
+  test("gives a body its time again only for as many bytes as the rate asks in it", async () => {
+    // Chunks of 1000 bytes; the number after which the socket is told anew, of every rate.
+    for (const [rate, after] of [
+      [0, [1, 2, 3, 4, 5, 6]],
+      [500, [1, 2, 3, 4, 5, 6]],
+      [1000, [2, 4, 6]],
+      [1200, [3, 6]],
+      [9999, []],
+    ] as const) {
+      const { gate, peer, idle } = gateOf(1, "2s", rate);
+      const sent = new Request("http://h/", { method: "PATCH", headers: CHUNKED, body: chunks(6) });
+      const body = new RequestBody(sent);
+      const told: number[] = [];
+      await gate.pass(body, peer, async () => {
+        let count = 0;
+        for await (const _ of body.stream()) {
+          count++;
+          if (idle.length > 1 + told.length) told.push(count);
+        }
+        return new Response();
+      });
+      expect([rate, told]).toEqual([rate, [...after]]);
+      expect(idle.at(-1)).toBe(255);
     }
   });
 });

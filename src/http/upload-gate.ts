@@ -1,4 +1,4 @@
-/** Bodies being received: how many at once, and how long one may stall. */
+/** Bodies being received: how many at once, and how slowly. */
 import type { Config } from "../config/config.ts";
 import { OciError } from "../oci/errors.ts";
 import type { RequestBody } from "./body.ts";
@@ -11,13 +11,15 @@ const IDLE_MAX_SECONDS = 255;
 export class UploadGate {
   readonly #max: number;
   readonly #idleSeconds: number;
+  /** Bytes for which a body is given that time. */
+  readonly #step: number;
   readonly #metrics: HttpMetrics;
   #active = 0;
 
-  /** Each worker takes its share of the limit: connections are spread evenly over them. */
-  constructor({ limits, workers }: Config, metrics: HttpMetrics) {
-    this.#max = Math.max(1, Math.ceil(limits.concurrentUploads / workers));
+  constructor({ limits }: Config, metrics: HttpMetrics) {
+    this.#max = limits.concurrentUploads;
     this.#idleSeconds = Math.min(IDLE_MAX_SECONDS, Math.ceil(limits.uploadIdle / 1000));
+    this.#step = limits.uploadRate * this.#idleSeconds;
     this.#metrics = metrics;
   }
 
@@ -35,14 +37,25 @@ export class UploadGate {
     }
     this.#active++;
     this.#metrics.uploadBegin();
-    peer.setIdle(this.#idleSeconds);
-    // A socket counts from when it was last told, not from the last byte; after that byte the work is ours.
-    body.watch((complete) => peer.setIdle(complete ? IDLE_MAX_SECONDS : this.#idleSeconds));
+    this.#limitPace(body, peer);
     try {
       return await run();
     } finally {
       this.#active--;
       this.#metrics.uploadEnd(body.received);
     }
+  }
+
+  /** A socket counts from when it was last told, not from the last byte: it is told once enough bytes came. */
+  #limitPace(body: RequestBody, peer: Peer): void {
+    let due = this.#step;
+    peer.setIdle(this.#idleSeconds);
+    body.watch((complete) => {
+      // After the last byte the work is ours.
+      if (complete) return peer.setIdle(IDLE_MAX_SECONDS);
+      if (body.received < due) return;
+      due = body.received + this.#step;
+      peer.setIdle(this.#idleSeconds);
+    });
   }
 }

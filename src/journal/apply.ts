@@ -1,9 +1,12 @@
 /** Writing what the journal says into a store that nobody uses yet, many keys a commit. */
-import type { MetaStore } from "../meta/port.ts";
+import { type Commit, type MetaStore, StoreUnavailable } from "../meta/port.ts";
 
 /** Characters of a commit: a request to etcd may have 1.5 MiB. */
 const CHARACTERS_MAX = 400_000;
 const OPERATIONS_MAX = 1000;
+/** Milliseconds that a store may be away, as one that elects a leader is. */
+const PATIENCE_MS = 30_000;
+const RETRY_MS = 500;
 
 export class Applier {
   readonly #store: MetaStore;
@@ -44,11 +47,25 @@ export class Applier {
       else put.push({ key, value });
     this.#batch = new Map();
     this.#characters = 0;
-    const flight = this.#store.commit({ put, delete: deleted }).then(() => {
+    const flight = this.#commit({ put, delete: deleted }).then(() => {
       this.#flying.delete(flight);
     });
     // Its failure shows when somebody waits for it.
     flight.catch(() => {});
     this.#flying.add(flight);
+  }
+
+  /** Whatever came of it before, the same again makes the same: nobody else writes. */
+  async #commit(commit: Commit): Promise<void> {
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      try {
+        await this.#store.commit(commit);
+        return;
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable) || performance.now() > deadline) throw error;
+        await Bun.sleep(RETRY_MS);
+      }
+    }
   }
 }

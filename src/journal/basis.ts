@@ -19,7 +19,10 @@ export interface Basis {
   readonly missed: Revision;
 }
 
-/** Every basis that the journal has, the newest first. Snapshots that are damaged or lack segments are passed over. */
+/**
+ * Every basis that the journal has, the newest first. Snapshots that are damaged or lack segments are passed over, and
+ * so are those of an emptied store, which once were written: nothing has ever been built upon one.
+ */
 export async function* basesOf(
   objects: ObjectStore,
   { snapshots, segments }: Inventory,
@@ -28,6 +31,7 @@ export async function* basesOf(
   for (const { name, from, through } of snapshots) {
     const { end } = chainFrom(from, segments);
     const snapshot = end < through ? undefined : await readManifest(objects, name);
+    if (snapshot?.entries === 0) continue;
     if (snapshot !== undefined) yield { snapshot, from, through, end, missed };
     else missed = Math.max(missed, through, end);
   }

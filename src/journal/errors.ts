@@ -5,6 +5,10 @@ export class JournalError extends Error {
   override readonly name: string = "JournalError";
 }
 
+/** A database without the record of its installation. */
+export const EMPTIED =
+  "the records of the database were deleted: stop all nodes, empty it and run `holdfast rebuild`";
+
 /** An object of the journal is gone or is not what was written, and nothing else holds the same commits. */
 export class JournalDamaged extends JournalError {
   override readonly name = "JournalDamaged";
@@ -18,4 +22,9 @@ export class JournalAhead extends JournalError {
 /** The journal was written by another installation, or by a newer program. */
 export class JournalForeign extends JournalError {
   override readonly name = "JournalForeign";
+}
+
+/** A file is no backup, or is damaged, or of a newer program. */
+export class BackupUnusable extends JournalError {
+  override readonly name = "BackupUnusable";
 }

@@ -62,7 +62,9 @@ export class Bench implements AsyncDisposable {
     return store;
   }
 
+  /** The store becomes an installation's, if it is none yet. */
   async recorder(store: MetaStore, options: Partial<RecorderOptions> = {}): Promise<Recorder> {
+    await install(store);
     const recorder = await startRecorder({
       store,
       objects: await this.objects(),
@@ -106,6 +108,13 @@ export class Bench implements AsyncDisposable {
     for (const one of this.#open.reverse()) await one.close();
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** Writes the record that every store has which is recorded. */
+export async function install(store: MetaStore): Promise<void> {
+  const key = keys.installation;
+  const value = JSON.stringify({ id: INSTALLATION });
+  await store.commit({ expect: [{ key, version: 0 }], put: [{ key, value }] });
 }
 
 /** Commits like a registry's: puts, replacements, deletes, and what the journal leaves out. */

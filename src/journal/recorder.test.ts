@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { failureOf } from "../blobs/conformance-tools.ts";
 import { keys } from "../meta/keys.ts";
 import { type MetaStore, StoreUnavailable } from "../meta/port.ts";
-import { JournalAhead, JournalForeign, journaled, stateHash } from "./index.ts";
+import { JournalAhead, JournalError, JournalForeign, journaled, stateHash } from "./index.ts";
 import { Bench, quiet, traffic } from "./journal-fixture.ts";
 import { takeInventory } from "./inventory.ts";
 
@@ -48,9 +48,9 @@ describe("before the answer", () => {
   test("a commit without an effect is answered, and so is one that only asks", async () => {
     await using bench = new Bench();
     const { store, recorder } = await bench.recorded();
-    expect(await store.commit({ delete: ["tag!none!x"] })).toEqual({ ok: true, revision: 0 });
+    expect(await store.commit({ delete: ["tag!none!x"] })).toEqual({ ok: true, revision: 1 });
     const first = await store.commit(put("tag!a!x"));
-    const asked = await store.commit({ expect: [{ key: "tag!a!x", version: 1 }] });
+    const asked = await store.commit({ expect: [{ key: "tag!a!x", version: 2 }] });
     expect(asked).toEqual(first);
     expect(await store.commit({ expect: [{ key: "tag!a!x", version: 9 }] })).toEqual({
       ok: false,
@@ -58,7 +58,7 @@ describe("before the answer", () => {
     });
     // A revision that no event will ever show, as etcd has them, is passed by a commit of the recorder's own.
     const started = performance.now();
-    await recorder.covers(2);
+    await recorder.covers(3);
     expect(performance.now() - started).toBeLessThan(1500);
   });
 
@@ -204,12 +204,12 @@ test("a snapshot taken under traffic is exact", async () => {
 
 test("a journal that knows more than the database, or another installation, stops the start", async () => {
   await using bench = new Bench();
-  const { store, recorder } = await bench.recorded();
+  const { store, plain, recorder } = await bench.recorded();
   await traffic(store, "a", 10);
   await recorder.close();
   const empty = bench.store();
   expect(await failureOf(bench.recorder(empty))).toBeInstanceOf(JournalAhead);
-  const foreign = await failureOf(bench.recorder(store, { installation: "ffff" }));
+  const foreign = await failureOf(bench.recorder(plain, { installation: "ffff" }));
   expect(foreign).toBeInstanceOf(JournalForeign);
 });
 
@@ -367,4 +367,23 @@ test("a journal that is lost whole is begun anew", async () => {
   await traffic(journaled(plain, next), "b", 20);
   const { store: copy } = await bench.rebuilt();
   expect(await stateHash(copy)).toBe(await stateHash(plain));
+});
+
+test("that the database was emptied is not written down, nor is anything of afterwards", async () => {
+  await using bench = new Bench();
+  const { store, plain, recorder } = await bench.recorded();
+  await traffic(store, "a", 10);
+  const hash = await stateHash(plain);
+  const { entries } = await plain.scan({ prefix: "", limit: 100, keysOnly: true });
+  await plain.commit({ delete: entries.map(({ key }) => key) });
+  await plain.commit(put("tag!b!x"));
+  const deadline = performance.now() + 5000;
+  while (recorder.status().trouble === undefined && performance.now() < deadline)
+    await Bun.sleep(20);
+  expect(recorder.status().trouble).toContain("run `holdfast rebuild`");
+  expect(await failureOf(recorder.snapshot())).toBeInstanceOf(JournalError);
+  await recorder.close();
+  const restored = await bench.rebuilt();
+  expect(await stateHash(restored.store)).toBe(hash);
+  expect(restored.wiped).toBeUndefined();
 });

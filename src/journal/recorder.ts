@@ -8,6 +8,7 @@ import { describe, type Logger } from "../base/log.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
 import { requireFresh } from "../meta/fresh.ts";
+import { keys } from "../meta/keys.ts";
 import {
   type Change,
   type MetaStore,
@@ -15,7 +16,7 @@ import {
   RevisionCompacted,
   StoreUnavailable,
 } from "../meta/port.ts";
-import { JournalAhead, JournalError } from "./errors.ts";
+import { EMPTIED, JournalAhead, JournalError } from "./errors.ts";
 import { segmentName } from "./names.ts";
 import { Pending } from "./pending.ts";
 import { Teller, toldBy } from "./position.ts";
@@ -24,6 +25,7 @@ import { type Manifest, writeSnapshot } from "./snapshot.ts";
 import { Trouble } from "./trouble.ts";
 import { Waiters } from "./waiters.ts";
 import { Wake } from "./wake.ts";
+import { isWipe } from "./wipe.ts";
 
 /** `before-answer`: a commit is in the journal before it is answered for; `behind`: at most two seconds later. */
 export type RecorderMode = "before-answer" | "behind";
@@ -150,6 +152,16 @@ export class Recorder {
     };
   }
 
+  /**
+   * Resolves once the journal makes the state of a revision that has been committed, and segments name it, whether or
+   * not there was anything to write. Throws the signal's reason, and `StoreUnavailable` when the journal is closed.
+   */
+  async seal(revision: Revision, signal: AbortSignal): Promise<void> {
+    const ended = AbortSignal.any([this.#ending.signal, signal]);
+    await unlessAborted(this.#wait(this.#sealers, this.#durable, revision), ended);
+    if (!this.#complete) await this.snapshot(signal);
+  }
+
   /** Writes a snapshot, from which a later rebuild can start. */
   async snapshot(signal?: AbortSignal): Promise<Manifest> {
     const { store, objects, installation, clock } = this.#options;
@@ -233,6 +245,7 @@ export class Recorder {
         startOver = false;
         await this.#requireForward();
         for await (const change of store.watch({ prefix: "", after: this.#heard, signal })) {
+          if (isWipe(change)) await this.#requireInstallation();
           this.#trouble.following();
           this.#take(change);
           while (this.#isFull() && !signal.aborted) await this.#drained.wait(Infinity);
@@ -256,6 +269,12 @@ export class Recorder {
       throw new JournalAhead(
         `the database went back from revision ${this.#heard} to ${revision}, as after a failover that lost commits: stop all nodes, empty the database and run \`holdfast rebuild\``,
       );
+  }
+
+  /** An emptied database is to be rebuilt: that it was emptied is not written down, nor what came afterwards. */
+  async #requireInstallation(): Promise<void> {
+    const { entries } = requireFresh(await this.#options.store.get([keys.installation]));
+    if (entries[0] === undefined) throw new JournalError(EMPTIED);
   }
 
   #isFull(): boolean {

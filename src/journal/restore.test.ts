@@ -5,7 +5,8 @@ import * as fc from "fast-check";
 import { failureOf } from "../blobs/conformance-tools.ts";
 import { prepareSchema, readUploadSecret, StoreHalfRestored } from "../registry/schema.ts";
 import { systemClock } from "../base/clock.ts";
-import { type MetaStore, StoreUnavailable } from "../meta/port.ts";
+import { keys } from "../meta/keys.ts";
+import { type Change, type MetaStore, StoreUnavailable } from "../meta/port.ts";
 import { openWriter } from "../meta/sqlite/index.ts";
 import {
   isRestoring,
@@ -15,7 +16,10 @@ import {
   restore,
   stateHash,
 } from "./index.ts";
-import { Bench, countingClock, hashAt, traffic } from "./journal-fixture.ts";
+import { Bench, countingClock, hashAt, INSTALLATION, traffic } from "./journal-fixture.ts";
+import { segmentName, snapshotName } from "./names.ts";
+import { seal } from "./sealed.ts";
+import { commitLine, encodeSegment } from "./segment.ts";
 
 const put = (key: string, value = "{}") => ({ put: [{ key, value }] });
 
@@ -85,6 +89,24 @@ describe("a point in time", () => {
     const failure = await failureOf(bench.rebuilt({ at: Date.now() - 60_000 }));
     expect(failure).toBeInstanceOf(JournalError);
     expect(String(failure)).toContain("does not reach back to");
+  });
+
+  test("before the first commit is refused, and spoils nothing", async () => {
+    await using bench = new Bench();
+    const clock = countingClock();
+    const { store, plain, recorder } = await bench.recorded("before-answer", { clock });
+    await oneByOne(store, "a", 3);
+    await recorder.close();
+    const failure = await failureOf(bench.rebuilt({ at: 999_999 }));
+    expect(failure).toBeInstanceOf(JournalError);
+    const [, oldest = ""] =
+      /does not reach back to .*: its oldest state is that of (\S+)$/.exec(String(failure)) ?? [];
+    const { store: first } = await bench.rebuilt({ at: Date.parse(oldest) });
+    expect((await first.scan({ prefix: "", limit: 9 })).entries).toHaveLength(1);
+    rmSync(files(bench, "snapshots").at(-1) ?? "");
+    expect(files(bench, "snapshots")).toEqual([]);
+    const { store: copy } = await bench.rebuilt();
+    expect(await stateHash(copy)).toBe(await stateHash(plain));
   });
 
   test("from before a rebuild stays there, and so does what was given up by it", async () => {
@@ -237,6 +259,77 @@ describe("damage", () => {
   test("without a journal there is nothing to rebuild", async () => {
     await using bench = new Bench();
     expect(String(await failureOf(bench.rebuilt()))).toContain("there is no journal here");
+  });
+});
+
+describe("what an earlier release has written", () => {
+  const sealedAs = async (
+    bench: Bench,
+    after: number,
+    lines: readonly Change[],
+    at: number,
+  ): Promise<void> => {
+    const last = lines.at(-1)?.revision ?? after;
+    const header = { installation: INSTALLATION, writer: "old", after, last, at };
+    const texts = lines.flatMap((change) => commitLine(change, at) ?? []);
+    const objects = await bench.objects();
+    await objects.put(segmentName(after, last, "old"), await encodeSegment(header, texts));
+  };
+  /** A commit that deletes all there is. */
+  const wipeOf = async (store: MetaStore): Promise<Change> => {
+    const { revision, entries } = await store.scan({ prefix: "", limit: 1000 });
+    return {
+      revision: revision + 1,
+      changes: entries.map(({ key }) => ({ key, value: undefined })),
+    };
+  };
+
+  test("the deletion of everything is passed over, and so is the snapshot of nothing", async () => {
+    await using bench = new Bench();
+    const { store, plain, recorder } = await bench.recorded();
+    await traffic(store, "a", 20);
+    await recorder.snapshot();
+    await traffic(store, "b", 5);
+    await recorder.close();
+    const hash = await stateHash(plain);
+    const wipe = await wipeOf(plain);
+    const later = { revision: wipe.revision + 1, changes: [{ key: "tag!c!x", value: "{}" }] };
+    const at = Date.now();
+    await sealedAs(bench, wipe.revision - 1, [wipe, later], at);
+    const nothing = { id: "0".repeat(16), from: 2 ** 30, through: 2 ** 30, at: at + 1, entries: 0 };
+    const header = { holdfast: "snapshot", format: 1, installation: INSTALLATION, ...nothing };
+    const objects = await bench.objects();
+    const name = snapshotName(nothing.from, nothing.through, nothing.id);
+    await objects.put(name, await seal(header, []));
+    for (const time of [undefined, at]) {
+      const restored = await bench.rebuilt({ at: time });
+      expect(restored.wiped).toBe(at);
+      expect(await stateHash(restored.store)).toBe(hash);
+      const newest = files(bench, "snapshots").filter((path) => !path.endsWith(name));
+      rmSync(newest.at(-1) ?? "");
+    }
+    // Nor is it taken for the end of what the next node goes on with.
+    const next = await bench.rebuilt();
+    expect((await next.store.get([])).revision).toBeGreaterThan(nothing.through);
+  });
+
+  test("what a rebuild that was begun anew has deleted and brought back counts", async () => {
+    await using bench = new Bench();
+    const { store, plain, recorder } = await bench.recorded();
+    await traffic(store, "a", 5);
+    await recorder.close();
+    const wipe = await wipeOf(plain);
+    const value = JSON.stringify({ id: INSTALLATION });
+    const again = { key: keys.installation, value };
+    const later = {
+      revision: wipe.revision + 1,
+      changes: [again, { key: "tag!c!x", value: "{}" }],
+    };
+    await sealedAs(bench, wipe.revision - 1, [wipe, later], Date.now());
+    const restored = await bench.rebuilt();
+    expect(restored.wiped).toBeUndefined();
+    const { entries } = await restored.store.scan({ prefix: "", limit: 9, keysOnly: true });
+    expect(entries.map(({ key }) => key)).toEqual([keys.installation, "tag!c!x"]);
   });
 });
 

@@ -16,6 +16,7 @@ import { readSegment } from "./basis.ts";
 import { replay } from "./replay.ts";
 import { readPart, writeSnapshot } from "./snapshot.ts";
 import { type Target, targetsOf } from "./target.ts";
+import { isForGood, isWipe } from "./wipe.ts";
 
 export interface RestoreProgress {
   /** Bytes of the journal read so far, and in all. */
@@ -27,6 +28,8 @@ export interface RestoreProgress {
 
 export interface RestoreOptions {
   readonly objects: ObjectStore;
+  /** The journal that goes on with the rebuilt store; default the one that it is rebuilt from. */
+  readonly journal?: ObjectStore | undefined;
   readonly open: OpenStore;
   readonly clock: Clock;
   /** Milliseconds since the epoch: the state to reach holds every commit answered for until then, and none of later. */
@@ -49,6 +52,8 @@ export interface Restored {
   readonly reached: number;
   /** Names of segments at the end that were damaged: commits that were not answered for may be missing. */
   readonly torn: readonly string[];
+  /** When the database was emptied, if the journal has that: what was so deleted is there, and nothing of later. */
+  readonly wiped: number | undefined;
 }
 
 /** Commits under way at once while a snapshot is read. */
@@ -56,8 +61,10 @@ const FLIGHTS = 8;
 
 /** Throws `JournalError`, `StoreUnavailable` for a database in use, and what the stores throw. */
 export async function restore(options: RestoreOptions): Promise<Restored> {
-  const { objects, open, clock, at, signal } = options;
+  const { objects, journal = objects, open, clock, at, signal } = options;
   const inventory = await takeInventory(objects);
+  const known = journal === objects ? inventory : await takeInventory(journal);
+  const highest = Math.max(highestRevision(inventory), highestRevision(known));
   let store: MetaStore | undefined;
   try {
     let damage: JournalDamaged | undefined;
@@ -66,13 +73,19 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
       // What does not reach as far is another state.
       if (damage !== undefined && target.target < reach) break;
       reach = target.target;
-      if (store === undefined) store = await openEmpty(open, highestRevision(inventory));
+      if (store === undefined) store = await openEmpty(open, highest);
       else await empty(store);
       try {
         const filled = await fill(store, target, inventory, options);
         // The journal begins anew with this: what it has of the lost store stays for earlier times.
         const { installation } = filled;
-        const manifest = await writeSnapshot({ store, objects, installation, clock, signal });
+        const manifest = await writeSnapshot({
+          store,
+          objects: journal,
+          installation,
+          clock,
+          signal,
+        });
         await store.commit({ delete: [keys.restoring] });
         return { store, ...filled, entries: manifest.entries };
       } catch (error) {
@@ -123,6 +136,7 @@ async function fill(
 
   const torn: string[] = [];
   const changes = new Applier(store, 1);
+  let wiped: number | undefined;
   let reached = snapshot?.at ?? 0;
   let revision = from;
   for await (const commit of replay({
@@ -134,14 +148,23 @@ async function fill(
     onTorn: (name) => torn.push(name),
   })) {
     if (commit.revision > target) break;
+    if (
+      isWipe(commit) &&
+      (await isForGood({ objects, segments, signal }, commit.revision, target))
+    ) {
+      wiped = commit.at;
+      break;
+    }
     for (const { key, value } of commit.changes) await changes.set(key, value);
     commits++;
     reached = Math.max(reached, commit.at);
     revision = commit.revision;
   }
   await changes.finish();
+  if (wiped !== undefined && revision < through)
+    throw new JournalDamaged("the database was emptied while the snapshot was made");
   const installation = snapshot?.installation ?? (await installationOf(objects, runs));
-  return { installation, revision: Math.max(revision, through), commits, reached, torn };
+  return { installation, revision: Math.max(revision, through), commits, reached, torn, wiped };
 }
 
 async function installationOf(objects: ObjectStore, runs: Inventory["segments"]): Promise<string> {

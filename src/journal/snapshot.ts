@@ -6,9 +6,10 @@
 import { randomHex, type Clock } from "../base/clock.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
 import { requireFresh } from "../meta/fresh.ts";
-import { isJournaled } from "../meta/keys.ts";
+import { isJournaled, keys } from "../meta/keys.ts";
 import { type MetaStore, type Revision, StoreUnavailable } from "../meta/port.ts";
 import { isRestoring } from "./empty-store.ts";
+import { EMPTIED, JournalError } from "./errors.ts";
 import { partsFolder, snapshotName } from "./names.ts";
 import { pages } from "../meta/pages.ts";
 import { seal, sha256, unseal } from "./sealed.ts";
@@ -51,6 +52,10 @@ export interface SnapshotOptions {
 /** Characters of a part before it is compressed. */
 const PART_CHARACTERS = 4 * 2 ** 20;
 
+/**
+ * Throws `JournalError` for a store without the record of its installation: it was emptied, and its snapshot would be
+ * taken for the latest state.
+ */
 export async function writeSnapshot(options: SnapshotOptions): Promise<Manifest> {
   const { store, objects, installation, clock, sealed, signal } = options;
   const id = randomHex(8);
@@ -69,11 +74,13 @@ export async function writeSnapshot(options: SnapshotOptions): Promise<Manifest>
     characters = 0;
   };
   let through = from;
+  let isOurs = false;
   for await (const page of pages(store, "")) {
     signal?.throwIfAborted();
     requireFresh(page);
     for (const { key, value } of page.entries) {
       if (!isJournaled(key)) continue;
+      isOurs ||= key === keys.installation;
       const line = JSON.stringify([key, value]);
       lines.push(line);
       characters += line.length;
@@ -82,6 +89,7 @@ export async function writeSnapshot(options: SnapshotOptions): Promise<Manifest>
     if (sealed !== undefined) through = Math.max(through, page.revision);
   }
   await flush();
+  if (!isOurs) throw new JournalError(EMPTIED);
   const at = clock.now();
   if (through > from) await sealed?.(through);
   // It may have been emptied under the scan.

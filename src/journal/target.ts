@@ -20,9 +20,10 @@ export async function* targetsOf(
   let oldest: number | undefined;
   let found = false;
   for await (const basis of basesOf(objects, inventory)) {
-    oldest = basis.snapshot?.at;
-    if (at !== undefined && basis.snapshot !== undefined && basis.snapshot.at > at) continue;
     const { end, missed, through } = basis;
+    oldest = basis.snapshot?.at ?? (await firstCommit(objects, inventory));
+    // Before the first commit there was no store.
+    if (at !== undefined && !(oldest !== undefined && oldest <= at)) continue;
     const target = at === undefined ? end : await lastBefore(objects, inventory, basis, at);
     if (target < through) continue;
     if (target === end && missed > end)
@@ -42,6 +43,15 @@ export async function* targetsOf(
       ? "the journal has no whole snapshot and lacks its beginning: put its missing objects back from a copy"
       : `the journal does not reach back to ${time(at)}: its oldest state is that of ${time(oldest)}`,
   );
+}
+
+/** When it was made. */
+async function firstCommit(
+  objects: ObjectStore,
+  { segments }: Inventory,
+): Promise<number | undefined> {
+  for await (const { at } of replay({ objects, segments, after: 0 })) return at;
+  return undefined;
 }
 
 async function lastBefore(

@@ -3,7 +3,7 @@ import type { MetaStore } from "./port.ts";
 /** The store, but for what `own` does in its place. */
 export function delegate(
   store: MetaStore,
-  own: Partial<Pick<MetaStore, "get" | "commit" | "close">>,
+  own: Partial<Pick<MetaStore, "get" | "scan" | "commit" | "close">>,
 ): MetaStore {
   return {
     operationsMax: store.operationsMax,

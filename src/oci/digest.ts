@@ -47,13 +47,3 @@ export function encodedOf(digest: Digest): string {
 export function makeDigest(algorithm: Algorithm, hex: string): Digest {
   return `${algorithm}:${hex}` as Digest;
 }
-
-/** The digest of these bytes. */
-export function digestOf(bytes: Uint8Array, algorithm: Algorithm = "sha256"): Digest {
-  return makeDigest(algorithm, new Bun.CryptoHasher(algorithm).update(bytes).digest("hex"));
-}
-
-/** Whether the digest is that of these bytes. */
-export function isDigestOf(digest: Digest, bytes: Uint8Array): boolean {
-  return digestOf(bytes, algorithmOf(digest)) === digest;
-}

@@ -10,7 +10,8 @@ import { isFlaw, type Flaw, type ForeignBlob, type ForeignLayout } from "../blob
 import { BlobStoreUnavailable } from "../blobs/port.ts";
 import { keys } from "../meta/keys.ts";
 import type { Entry, Expectation } from "../meta/port.ts";
-import { isDigestOf, parseDigest, type Digest } from "../oci/digest.ts";
+import { isDigestOf } from "../blobs/content.ts";
+import { parseDigest, type Digest } from "../oci/digest.ts";
 import { OciError } from "../oci/errors.ts";
 import { parseManifest, type Manifest } from "../oci/manifest.ts";
 import type { RepositoryName } from "../oci/name.ts";

@@ -13,6 +13,7 @@ import { openWriter } from "../meta/sqlite/index.ts";
 import { parseName, parseTag, type RepositoryName, type Tag } from "../oci/name.ts";
 import { ForeignFiles } from "../../test/adoption/support/foreign-files.ts";
 import { createRegistry, type Registry } from "./registry.ts";
+import type { Run } from "./list.ts";
 import { prepareSchema } from "./schema.ts";
 
 const cleanups: (() => Promise<void> | void)[] = [];
@@ -78,6 +79,7 @@ async function open(
       missingBlobs: "reject",
       missingManifests: "reject",
       uploadExpiry: 60_000,
+      unnamedFor: 60_000,
     },
     alarm: (message) => alarms.push(message),
   });
@@ -86,6 +88,8 @@ async function open(
 
 const caller = { subject: "tester", may: () => true };
 const all = { limit: undefined, last: undefined };
+const namesOf = async (runs: AsyncIterable<Run>): Promise<string[]> =>
+  (await Array.fromAsync(runs)).flatMap(({ names }) => names);
 const silent = { progress() {}, failed() {} };
 
 async function run({ registry }: Opened, failed: string[] = []): Promise<boolean> {
@@ -123,13 +127,11 @@ test("a repository that another program changes meanwhile is read again, and not
       rmSync(join(files.top, "repositories/a/_manifests/tags/gone"), { recursive: true });
     }),
   );
-  expect((await opened.registry.listRepositories(all)).complete).toBe(false);
+  expect(await opened.registry.isListed()).toBe(false);
   expect(await run(opened)).toBe(true);
-  expect(await opened.registry.listRepositories(all)).toMatchObject({
-    names: ["a"],
-    complete: true,
-  });
-  expect((await opened.registry.listTags(name("a"), all)).names).toEqual(["new"]);
+  expect(await opened.registry.isListed()).toBe(true);
+  expect(await namesOf(opened.registry.listRepositories(all))).toEqual(["a"]);
+  expect(await namesOf(opened.registry.listTags(name("a"), all))).toEqual(["new"]);
   expect(changes).toBe(2);
   expect(opened.alarms).toHaveLength(1);
 });
@@ -150,7 +152,7 @@ test("a repository that never stands still is refused, not half taken over", asy
   const pull = opened.registry.pullManifest(name("a"), { kind: "tag", tag: tagged("0") }, "bytes");
   const outcome = await pull.catch((error: unknown) => error);
   expect(outcome).toBeInstanceOf(BlobStoreUnavailable);
-  expect((await opened.registry.listTags(name("b"), all)).names).toEqual(["0"]);
+  expect(await namesOf(opened.registry.listTags(name("b"), all))).toEqual(["0"]);
 });
 
 test("what clients brought before the old directory came is kept, and not overwritten", async () => {
@@ -182,7 +184,11 @@ test("what clients brought before the old directory came is kept, and not overwr
   files.tag("a", "theirs", found.manifest);
   const after = await open(data, meta);
   expect(await run(after)).toBe(true);
-  expect((await after.registry.listTags(name("a"), all)).names).toEqual(["both", "mine", "theirs"]);
+  expect(await namesOf(after.registry.listTags(name("a"), all))).toEqual([
+    "both",
+    "mine",
+    "theirs",
+  ]);
   const shown = async (tag: string): Promise<string> =>
     (await after.registry.pullManifest(name("a"), { kind: "tag", tag: tagged(tag) }, "bytes"))
       .digest;
@@ -209,7 +215,7 @@ test("two processes that take over the same repositories at once end with the sa
   expect(await Promise.all([run(one), run(two)])).toEqual([true, true]);
   for (const { registry } of [one, two]) {
     expect(await registry.adoptionStatus()).toMatchObject({ adopted: 40, manifests: 80, tags: 80 });
-    expect((await registry.listTags(name("r7"), all)).names).toEqual(["1", "2"]);
+    expect(await namesOf(registry.listTags(name("r7"), all))).toEqual(["1", "2"]);
   }
   expect(await one.registry.countForeign()).toMatchObject({ foreign: 5 + 80 + 80 });
 });
@@ -260,5 +266,5 @@ test("a store that takes few operations at once gets small commits", async () =>
   const opened = await open(data, small);
   expect(await run(opened)).toBe(true);
   expect(most).toBeLessThanOrEqual(64);
-  expect((await opened.registry.listTags(name("a"), all)).names).toHaveLength(30);
+  expect(await namesOf(opened.registry.listTags(name("a"), all))).toHaveLength(30);
 });

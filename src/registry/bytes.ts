@@ -6,20 +6,33 @@ import type { Digest } from "../oci/digest.ts";
 import { expectation, type Context } from "./context.ts";
 import { decode, encode, type BlobRecord, type Versioned } from "./records.ts";
 
-/** Whether healthy bytes for this blob are already held, whoever brought them. */
+/** Whether healthy bytes for this blob are held, whoever brought them: those who have them need not send them. */
 export async function holdsBytes(
-  ctx: Context,
+  { blobs }: Context,
   blob: Versioned<BlobRecord> | undefined,
 ): Promise<boolean> {
   if (blob === undefined || blob.value.damaged) return false;
-  return (await ctx.blobs.stat(blob.value.locator)) === blob.value.size;
+  return (await blobs.stat(blob.value.locator)) === blob.value.size;
+}
+
+/** The same, as durably as a push promises them: a 201 may rest upon them. */
+export async function holdsDurably(
+  { blobs }: Context,
+  blob: Versioned<BlobRecord> | undefined,
+): Promise<boolean> {
+  if (blob === undefined || blob.value.damaged) return false;
+  const { locator, size } = blob.value;
+  return blobs.isDurable?.(locator, size) ?? (await blobs.stat(locator)) === size;
 }
 
 /** What a commit has to say about a blob's bytes. */
 export interface Settled extends Required<Pick<Commit, "expect" | "put">> {
   /** The record stays as it is. */
   readonly kept: boolean;
-  /** Bytes that this commit gives up: of two equal pushes the later one's, or those that were lost or damaged. */
+  /**
+   * Bytes to be removed at once after this commit, which gives them up: of two equal pushes the later one's, or those
+   * that were lost or damaged.
+   */
   readonly loser: Locator | undefined;
 }
 
@@ -46,8 +59,9 @@ export class IncomingBytes {
     const held = decode<BlobRecord>(entry);
     const key = keys.blob(this.#digest);
     const expect = [expectation(key, entry)];
-    // Bytes that nobody has checked yet give way to bytes that this push has checked.
-    if (held?.value.verified === true && (await holdsBytes(this.#ctx, held))) {
+    // Bytes that nobody has checked yet, or of which too few copies are left, give way to bytes that this push has
+    // checked and stored.
+    if (held?.value.verified === true && (await holdsDurably(this.#ctx, held))) {
       return { kept: true, expect, ...giveUp(this.#stored?.locator) };
     }
     const { locator, size } = (this.#stored ??= await this.#store());
@@ -55,7 +69,13 @@ export class IncomingBytes {
     // A sweep that took the new bytes for ownerless says so there first.
     expect.push({ key: keys.trash(locator), version: 0 });
     const { loser, put } = giveUp(held?.value.foreign ? undefined : held?.value.locator);
-    return { kept: false, expect, put: [{ key, value: encode(record) }, ...put], loser };
+    return {
+      kept: false,
+      expect,
+      put: [{ key, value: encode(record) }, ...put],
+      // Somebody may be reading what is left of it: that goes with the next sweep.
+      loser: held?.value.verified && !held.value.damaged ? undefined : loser,
+    };
   }
 
   /** Gives up what was stored for a push that certainly came to nothing. */

@@ -40,6 +40,8 @@ export interface RegistryOptions {
   readonly missingManifests: "reject" | "accept";
   /** Milliseconds after which an upload session without progress is unknown. */
   readonly uploadExpiry: number;
+  /** Milliseconds for which stored bytes stay that nothing names: an upload, or a rebuilt earlier or later state, may. */
+  readonly unnamedFor: number;
 }
 
 export interface Context {
@@ -95,10 +97,15 @@ export async function readToPush(
 ): Promise<readonly (Entry | undefined)[]> {
   const { entries, stale } = await meta.get(wanted);
   if (!stale) return entries;
+  await reachTruth(meta);
+  return requireFresh(await meta.get(wanted)).entries;
+}
+
+/** Waits out an election. Throws `StoreUnavailable`, at once where no majority is left. */
+export async function reachTruth(meta: MetaStore): Promise<void> {
   // Nothing has this name: only a commit can tell an election from the loss of the majority.
   await meta.commit({ delete: [keys.upload("none")] });
   await waitUntilFresh(meta);
-  return requireFresh(await meta.get(wanted)).entries;
 }
 
 export function expectation(

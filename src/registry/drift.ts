@@ -3,11 +3,11 @@ import { batches } from "../base/batches.ts";
 import type { ListedBlob, OwnerlessBytes } from "../blobs/port.ts";
 import { keys, lastPart } from "../meta/keys.ts";
 import { parseDigest, type Digest } from "../oci/digest.ts";
-import { removeTrash } from "./bytes.ts";
 import { expectation, type Context } from "./context.ts";
 import { pages } from "../meta/pages.ts";
 import { decode, encode, type BlobRecord, type Versioned } from "./records.ts";
 import { findOwnerless } from "./ownerless.ts";
+import { BATCH, removeUnknown, unknownOf } from "./unknown.ts";
 import { isContent } from "./verify.ts";
 
 /** What was found, and what became of it. */
@@ -44,7 +44,6 @@ export interface DriftOptions {
 
 /** Questions to the stores under way at once. */
 const AT_ONCE = 32;
-const BATCH = 100;
 
 /** Throws what the stores throw. Memory grows with the number of records that are broken. */
 export async function* findDrift(
@@ -90,7 +89,7 @@ export async function* findDrift(
   for (const drift of broken.values()) {
     yield { type: "drift", drift: repair ? await giveUp(ctx, drift) : drift };
   }
-  const deadline = ctx.clock.now() - ctx.options.uploadExpiry;
+  const deadline = ctx.clock.now() - ctx.options.unnamedFor;
   for await (const bytes of findOwnerless(ctx)) {
     signal.throwIfAborted();
     const isOld = bytes.modified < deadline;
@@ -126,14 +125,6 @@ async function missingRecords(ctx: Context, linked: readonly string[]): Promise<
   );
 }
 
-/** Those that no record names, and that no push under way can still come to name. */
-async function unknownOf(ctx: Context, listed: readonly ListedBlob[]): Promise<ListedBlob[]> {
-  const deadline = ctx.clock.now() - ctx.options.uploadExpiry;
-  const old = listed.filter(({ modified }) => modified < deadline);
-  const { entries } = await ctx.meta.get(old.map(({ digest }) => keys.blob(digest)));
-  return old.filter(({ locator }, i) => decode<BlobRecord>(entries[i])?.value.locator !== locator);
-}
-
 async function settleUnknown(
   ctx: Context,
   blob: ListedBlob,
@@ -150,7 +141,7 @@ async function settleUnknown(
       return { ...wanted, mended: `the record now names ${locator}` };
     }
   }
-  return (await remove(ctx, blob)) ? { ...drift, mended: "removed" } : drift;
+  return (await removeUnknown(ctx, blob)) ? { ...drift, mended: "removed" } : drift;
 }
 
 async function takeInto(ctx: Context, { digest, locator, size }: ListedBlob): Promise<boolean> {
@@ -160,18 +151,6 @@ async function takeInto(ctx: Context, { digest, locator, size }: ListedBlob): Pr
     expect: [expectation(keys.blob(digest), record), { key: keys.trash(locator), version: 0 }],
     put: [{ key: keys.blob(digest), value: encode(value) }],
   });
-  return outcome.ok;
-}
-
-/** Bytes of unknown owner go only after that was committed: a push that still holds them expects it absent. */
-async function remove(ctx: Context, { digest, locator }: ListedBlob): Promise<boolean> {
-  const record = await recordOf(ctx, digest);
-  if (record?.value.locator === locator) return false;
-  const outcome = await ctx.meta.commit({
-    expect: [expectation(keys.blob(digest), record)],
-    put: [{ key: keys.trash(locator), value: "{}" }],
-  });
-  if (outcome.ok) await removeTrash(ctx, locator);
   return outcome.ok;
 }
 

@@ -5,7 +5,7 @@ import type { Entry } from "../meta/port.ts";
 import { decode, encode, type BlobRecord, type LinkRecord } from "./records.ts";
 import type { Digest } from "../oci/digest.ts";
 import { parseName, type RepositoryName } from "../oci/name.ts";
-import { holdsBytes, IncomingBytes, tidy } from "./bytes.ts";
+import { holdsDurably, IncomingBytes, tidy } from "./bytes.ts";
 import { commitPlan, expectation, readToPush, type Caller, type Context } from "./context.ts";
 import { isLive, joinRepository } from "./repository.ts";
 
@@ -22,7 +22,8 @@ export async function hasBlob(
   return commitPlan(ctx.meta, async () => {
     const { entries } = await ctx.meta.get(wanted);
     const live = isLive(decode<LinkRecord>(entries[1])?.value, entries[0]);
-    if (!live || !(await holdsBytes(ctx, decode<BlobRecord>(entries[2])))) return { result: false };
+    if (!live || !(await holdsDurably(ctx, decode<BlobRecord>(entries[2]))))
+      return { result: false };
     const expect = wanted.map((key, i) => expectation(key, entries[i]));
     return { commit: { expect }, result: true };
   });
@@ -104,7 +105,7 @@ async function mountFrom(
     const [sourceEntry, sourceLink, blobEntry, repository, link] = entries;
     const blob = decode<BlobRecord>(blobEntry);
     if (!isLive(decode<LinkRecord>(sourceLink)?.value, sourceEntry)) return { result: false };
-    if (!(await holdsBytes(ctx, blob))) return { result: false };
+    if (!(await holdsDurably(ctx, blob))) return { result: false };
     if (isLive(decode<LinkRecord>(link)?.value, repository)) {
       return { commit: { expect: [expectation(keys.link(digest, name), link)] }, result: true };
     }

@@ -14,10 +14,10 @@ export async function* findOwnerless(ctx: Context): AsyncGenerator<OwnerlessByte
   if (ctx.blobs.ownerless) yield* ctx.blobs.ownerless(locators(ctx));
 }
 
-/** Removes those older than `uploadExpiry`, once a day in the whole installation; resolves to how many. */
+/** Removes those older than `unnamedFor`, once a day in the whole installation; resolves to how many. */
 export async function purgeOwnerless(ctx: Context, signal: AbortSignal): Promise<number> {
   if (!ctx.blobs.ownerless || !(await isDue(ctx))) return 0;
-  const deadline = ctx.clock.now() - ctx.options.uploadExpiry;
+  const deadline = ctx.clock.now() - ctx.options.unnamedFor;
   let purged = 0;
   for await (const { id, modified } of findOwnerless(ctx)) {
     if (signal.aborted) break;

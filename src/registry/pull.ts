@@ -14,7 +14,7 @@ import type { Digest } from "../oci/digest.ts";
 import { OciError } from "../oci/errors.ts";
 import type { RepositoryName, Tag } from "../oci/name.ts";
 import type { Reference } from "../oci/route.ts";
-import type { Context } from "./context.ts";
+import { reachTruth, type Context } from "./context.ts";
 import { holdsBytes } from "./bytes.ts";
 import { isLive } from "./repository.ts";
 import { verifiedBody, verifyWhole } from "./verify.ts";
@@ -49,7 +49,41 @@ export interface PulledBlob {
 }
 
 /** Throws MANIFEST_UNKNOWN. */
-export async function pullManifest(
+export function pullManifest(
+  ctx: Context,
+  name: RepositoryName,
+  reference: Reference,
+  purpose: Purpose,
+): Promise<PulledManifest> {
+  return surely(ctx, () => lookUpManifest(ctx, name, reference, purpose));
+}
+
+/** Throws BLOB_UNKNOWN. */
+export function pullBlob(
+  ctx: Context,
+  name: RepositoryName,
+  digest: Digest,
+  purpose: Purpose,
+): Promise<PulledBlob> {
+  return surely(ctx, () => lookUpBlob(ctx, name, digest, purpose));
+}
+
+/** What the last known state lacks may have come since: while a majority elects its leader this waits, and looks again. */
+async function surely<T>({ meta }: Context, lookUp: () => Promise<T>): Promise<T> {
+  try {
+    return await lookUp();
+  } catch (error) {
+    if (!(error instanceof PerhapsAbsent)) throw error;
+    await reachTruth(meta);
+    return lookUp();
+  }
+}
+
+class PerhapsAbsent extends StoreUnavailable {
+  override readonly name = "PerhapsAbsent";
+}
+
+async function lookUpManifest(
   ctx: Context,
   name: RepositoryName,
   reference: Reference,
@@ -60,12 +94,11 @@ export async function pullManifest(
       ? await manifestByTag(ctx, name, reference.tag)
       : await manifestByDigest(ctx, name, reference.digest);
   const bytes = await smallBytes(ctx, info.digest, blob, purpose);
-  if (bytes === undefined) throw manifestUnknown(name, info.digest);
+  if (bytes === undefined) throw absent(info.stale, manifestUnknown(name, info.digest));
   return { ...info, bytes };
 }
 
-/** Throws BLOB_UNKNOWN. */
-export async function pullBlob(
+async function lookUpBlob(
   ctx: Context,
   name: RepositoryName,
   digest: Digest,
@@ -88,7 +121,7 @@ export async function pullBlob(
   const { size } = record.value;
   if (size <= CACHED_BLOB_MAX) {
     const bytes = await smallBytes(ctx, digest, record, purpose);
-    if (bytes === undefined) throw blobUnknown(name, digest);
+    if (bytes === undefined) throw absent(stale, blobUnknown(name, digest));
     return {
       size,
       stale,
@@ -99,7 +132,7 @@ export async function pullBlob(
   // Whoever wants the bytes learns by opening them that they are gone.
   if (purpose === "promise" && (await ctx.blobs.stat(record.value.locator)) !== size) {
     damaged(ctx, digest, record.value, "missing or of the wrong size");
-    throw blobUnknown(name, digest);
+    throw absent(stale, blobUnknown(name, digest));
   }
   return {
     size,
@@ -211,10 +244,10 @@ function damaged(ctx: Context, digest: Digest, blob: BlobRecord, problem: string
   });
 }
 
-/** What the last known state lacks may have come since: that it is not there can be said by the truth alone. */
+/** That something is not there can be said by the truth alone. */
 function absent(stale: boolean, unknown: OciError): Error {
   return stale
-    ? new StoreUnavailable("the last known state lacks it, and the metadata cannot be reached")
+    ? new PerhapsAbsent("the last known state lacks it, and the metadata cannot be reached")
     : unknown;
 }
 

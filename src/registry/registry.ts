@@ -21,6 +21,7 @@ import { purgeUploads, sweepTrash } from "./purge.ts";
 import { pushManifest, type ManifestPush } from "./push.ts";
 import { listReferrers, type ReferrersRequest } from "./referrers.ts";
 import { readUploadSecret } from "./schema.ts";
+import { purgeUnknown } from "./unknown.ts";
 import {
   appendUpload,
   cancelUpload,
@@ -109,21 +110,21 @@ export async function createRegistry(deps: RegistryDeps) {
       await adopter?.ensure(name);
       return deleteBlob(ctx, name, digest);
     },
-    listTags: async (name: RepositoryName, request: PageRequest) => {
+    listTags: async function* (name: RepositoryName, request: PageRequest) {
       await adopter?.ensure(name);
-      return listTags(ctx, name, request);
+      yield* listTags(ctx, name, request);
     },
-    listRepositories: async (request: PageRequest) => {
-      // Asked before the page is read: what was listed by then is in it.
-      const complete = (await adopter?.isListed()) ?? true;
-      return { ...(await listRepositories(ctx, request)), complete };
-    },
+    listRepositories: (request: PageRequest) => listRepositories(ctx, request),
+    /** Whether all repositories of another registry are among ours; not as long as they are being counted. */
+    isListed: async () => (await adopter?.isListed()) ?? true,
     listReferrers: async (name: RepositoryName, subject: Digest, request: ReferrersRequest) => {
       await adopter?.ensure(name);
       return listReferrers(ctx, name, subject, request);
     },
     purgeUploads: async (signal: AbortSignal) => purgeUploads(ctx, signal),
     purgeOwnerless: async (signal: AbortSignal) => purgeOwnerless(ctx, signal),
+    purgeUnknown: async (metadata: string, signal: AbortSignal) =>
+      purgeUnknown(ctx, metadata, signal),
     sweepTrash: async (signal: AbortSignal) => sweepTrash(ctx, signal),
     /** Where metadata and stored bytes disagree. */
     findDrift: (options: DriftOptions) => findDrift(ctx, options),

@@ -21,7 +21,7 @@ export interface SchemaStep {
   run(meta: MetaStore): Promise<void>;
 }
 
-/** In order; a program that raises `SCHEMA_VERSION` appends one. */
+/** One from every version before `SCHEMA_VERSION`. */
 const STEPS: readonly SchemaStep[] = [];
 
 /**
@@ -40,7 +40,7 @@ export async function prepareSchema(
     const schema = decode<SchemaRecord>(entries[0]);
     if (entries[2] !== undefined) {
       throw new StoreHalfRestored(
-        "the metadata is only half rebuilt: run `holdfast rebuild` again, which starts anew",
+        "the metadata is only half rebuilt: run `holdfast rebuild`, or `holdfast restore`, again, which starts anew",
       );
     }
     if (schema !== undefined && entries[1] === undefined) {
@@ -70,7 +70,9 @@ export async function prepareSchema(
         `the metadata has schema version ${from}, this program knows up to ${version}: start the newer Holdfast that wrote it`,
       );
     }
-    await steps.find((step) => step.from === from)?.run(meta);
+    const step = steps.find((one) => one.from === from);
+    if (step === undefined) throw new Error(`no step leads on from schema version ${from}`);
+    await step.run(meta);
     await meta.commit({
       expect: [{ key: keys.schema, version: schema.version }],
       put: [{ key: keys.schema, value: encode({ version: from + 1 } satisfies SchemaRecord) }],

@@ -8,7 +8,8 @@ import {
 } from "../blobs/port.ts";
 import { keys } from "../meta/keys.ts";
 import { decode, encode, type UploadRecord, type Versioned } from "./records.ts";
-import { algorithmOf, digestOf, type Algorithm, type Digest } from "../oci/digest.ts";
+import { digestOf } from "../blobs/content.ts";
+import { algorithmOf, type Algorithm, type Digest } from "../oci/digest.ts";
 import { OciError } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/name.ts";
 import { uploadRange, type ByteSpan } from "../oci/range.ts";

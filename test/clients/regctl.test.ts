@@ -1,4 +1,5 @@
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { storesOfSuite } from "../support/shared-place.ts";
 import {
   busyboxImage,
   layeredImage,
@@ -12,6 +13,9 @@ import { describeWith } from "./support/tools.ts";
 import { openWire, type Wire } from "./support/wire.ts";
 
 setDefaultTimeout(120_000);
+
+/** A blob that comes from a bucket has no Content-Length: ARCHITECTURE, "Limits of this version". */
+const HAS_LENGTH = !["postgres", "etcd"].includes(storesOfSuite() ?? "");
 
 describeWith(["regctl", "busybox"], "regctl", () => {
   const lab = useLab();
@@ -261,7 +265,8 @@ describeWith(["regctl", "busybox"], "regctl", () => {
     expect((await lab.api.manifest("regctl/manifest", "list")).body.manifests?.length).toBe(2);
   });
 
-  test("resumes a pull that was cut in the middle of a blob", async () => {
+  /** A blob of 32 MiB, and a way there that is cut once. */
+  const cutPull = async (): Promise<{ readonly digest: string; readonly wire: Wire }> => {
     const bytes = crypto.getRandomValues(new Uint8Array(2 ** 16));
     await Bun.write(lab.path("piece"), bytes);
     await lab.run([
@@ -272,15 +277,33 @@ describeWith(["regctl", "busybox"], "regctl", () => {
     const digest = (
       await lab.run(["sh", "-c", `regctl blob put ${remote("regctl/cut")} < ${lab.path("whole")}`])
     ).stdout.trim();
-    await using wire = await openWire(lab.host, { cutAfter: 8 * 2 ** 20, cuts: 1 });
+    const wire = await openWire(lab.host, { cutAfter: 8 * 2 ** 20, cuts: 1 });
     await regctl("registry", "set", wire.host, "--tls", "disabled", "--skip-check");
-    const read = await lab.run([
-      "sh",
-      "-c",
-      `regctl blob get ${wire.host}/regctl/cut ${digest} | sha256sum`,
-    ]);
-    expect(`sha256:${read.stdout.split(" ")[0]}`).toBe(digest);
-    expect(wire.cuts).toBe(1);
-    expect(wire.requests.filter((line) => / bytes=[1-9]\d*-/.test(line)).length).toBeGreaterThan(0);
-  });
+    return { digest, wire };
+  };
+
+  if (HAS_LENGTH) {
+    test("resumes a pull that was cut in the middle of a blob", async () => {
+      const { digest, wire } = await cutPull();
+      await using _wire = wire;
+      const read = await lab.run([
+        "sh",
+        "-c",
+        `regctl blob get ${wire.host}/regctl/cut ${digest} | sha256sum`,
+      ]);
+      expect(`sha256:${read.stdout.split(" ")[0]}`).toBe(digest);
+      expect(wire.cuts).toBe(1);
+      expect(wire.requests.filter((line) => / bytes=[1-9]\d*-/.test(line)).length).toBeGreaterThan(
+        0,
+      );
+    });
+  } else {
+    test("says that a pull was cut which it cannot resume", async () => {
+      const { digest, wire } = await cutPull();
+      await using _wire = wire;
+      const said = await lab.refused(["regctl", "blob", "get", `${wire.host}/regctl/cut`, digest]);
+      expect(said.slice(-300)).toContain("unexpected EOF");
+      expect(wire.cuts).toBe(1);
+    });
+  }
 });

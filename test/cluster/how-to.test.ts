@@ -4,14 +4,14 @@ import { describeWith } from "../clients/support/tools.ts";
 import { follow } from "../support/how-to.ts";
 
 describeWith(["etcd", "curl", "openssl", "pgrep"], "the three-node how-to", () => {
-  test("does what it says, from nothing to a machine that came back with an empty disk", async () => {
+  test("does what it says, from nothing to a cluster that was lost and restored", async () => {
     const { code, output, logs, left } = await follow({
       document: "three-nodes.md",
       user: "nobody",
-      patience: 100_000,
+      patience: 220_000,
       logs: [1, 2, 3].map((n) => `three-nodes/node${n}.log`),
     });
     expect(code, `${output}\n${logs}`).toBe(0);
     expect(left).toEqual([]);
-  }, 120_000);
+  }, 240_000);
 });

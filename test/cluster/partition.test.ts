@@ -15,8 +15,8 @@ const REPOSITORY = "parted";
 const MAJORITY_MS = 10_000;
 /** HOLDFAST_CLUSTER_ROUNDS makes it longer or shorter. */
 const ROUNDS = Number(process.env["HOLDFAST_CLUSTER_ROUNDS"] ?? 1);
-/** Until the cut node refuses a push, at most: promised are 2 s, which an idle machine keeps. */
-const REFUSAL_MS = 4000;
+/** Until the cut node refuses a push, at most: promised are 2 s, which an idle machine keeps and a busy one need not. */
+const REFUSAL_MS = 6000;
 /** Until a node that is ready shows nothing old any more, at most. */
 const FRESH_MS = 3000;
 const obstacle = etcdObstacle ?? networkObstacle;

@@ -4,8 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { openEtcd } from "../../src/meta/etcd/index.ts";
+import { failureOf } from "../../src/blobs/conformance-tools.ts";
 import { RevisionCompacted, StoreFull, StoreUnavailable } from "../../src/meta/port.ts";
 import { describeEtcd, startEtcd } from "../support/etcd.ts";
+import { startProxy } from "../support/etcd-proxy.ts";
+import { until } from "../support/processes.ts";
 
 const put = (key: string, value = "1") => ({ put: [{ key, value }] });
 
@@ -197,6 +200,30 @@ describeEtcd("etcd, set up", () => {
     // What `close` leaves behind are the store's record and the record of the test.
     const left = etcd.ctl("get", "--prefix", "--keys-only", "").split("\n");
     expect(left.filter((line) => line !== "")).toEqual(["holdfast/data/k", "holdfast/store"]);
+  }, 60_000);
+
+  test("a store that is deleted and made anew is nothing to a watch that was cut", async () => {
+    await using etcd = await startEtcd();
+    using proxy = startProxy(etcd.endpoints[0] ?? "");
+    const old = await openEtcd({ endpoints: [proxy.endpoint] });
+    await old.commit(put("old"));
+    const signal = AbortSignal.timeout(20_000);
+    const seen: string[] = [];
+    const follow = async (): Promise<void> => {
+      for await (const { changes } of old.watch({ prefix: "", after: 0, signal }))
+        seen.push(...changes.map(({ key }) => key));
+    };
+    const failure = failureOf(follow());
+    await until(() => seen.length === 1, 5000, "the watch to begin");
+    proxy.fate = () => "refuse";
+    proxy.cut();
+    etcd.ctl("del", "--prefix", "holdfast/");
+    const fresh = await openEtcd(etcd);
+    await fresh.commit(put("fresh"));
+    proxy.fate = () => "pass";
+    expect(String(await failure)).toContain("is another one than when this program started");
+    expect(seen).toEqual(["old"]);
+    await Promise.all([old.close(), fresh.close()]);
   }, 60_000);
 
   test("a store built anew begins above every revision of the old one", async () => {

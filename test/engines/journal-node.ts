@@ -7,7 +7,7 @@ import { writeSync } from "node:fs";
 import { systemClock } from "../../src/base/clock.ts";
 import { openFileObjects } from "../../src/blobs/file/objects.ts";
 import { journaled, startRecorder } from "../../src/journal/index.ts";
-import { quiet } from "../../src/journal/journal-fixture.ts";
+import { install, quiet } from "../../src/journal/journal-fixture.ts";
 import { connectClient, openWriter } from "../../src/meta/sqlite/index.ts";
 
 const LANES = 4;
@@ -16,6 +16,7 @@ const plain =
   socket === ""
     ? openWriter({ path })
     : await connectClient({ path, socket, onLost: () => process.exit(3) });
+await install(plain);
 const recorder = await startRecorder({
   store: plain,
   objects: await openFileObjects(journal),

@@ -17,7 +17,7 @@ import {
   startRecorder,
   stateHash,
 } from "../../src/journal/index.ts";
-import { quiet, traffic } from "../../src/journal/journal-fixture.ts";
+import { install, quiet, traffic } from "../../src/journal/journal-fixture.ts";
 import { type MetaStore, StoreUnavailable } from "../../src/meta/port.ts";
 import { openWriter } from "../../src/meta/sqlite/index.ts";
 import { spawnWriter } from "../../src/meta/sqlite/processes/spawn.ts";
@@ -177,6 +177,7 @@ test.skipIf(!mountable && process.env["CI"] === undefined)(
     expect(spawnSync("mount", ["-t", "tmpfs", "-o", "size=2m", "none", journal]).status).toBe(0);
     try {
       const plain = openWriter({ path: join(root, "full", "holdfast.db") });
+      await install(plain);
       const objects = await openFileObjects(journal);
       const recorder = await startRecorder({
         store: plain,

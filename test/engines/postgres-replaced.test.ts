@@ -1,6 +1,7 @@
 /** A database that is dropped and made anew under a running program, which must not mistake it for its own. */
 import { expect, test } from "bun:test";
-import { StoreUnavailable } from "../../src/meta/port.ts";
+import { failureOf } from "../../src/blobs/conformance-tools.ts";
+import { RevisionCompacted, StoreUnavailable } from "../../src/meta/port.ts";
 import { openPostgres } from "../../src/meta/postgres/index.ts";
 import { describePostgres, startPostgres } from "../support/postgres.ts";
 
@@ -44,6 +45,27 @@ describePostgres("a PostgreSQL store that was made anew", () => {
     await old.compact(2 ** 22);
     expect(server.sql("SELECT released IS NULL FROM holdfast.state")).toBe("t");
     await Promise.all([old.close(), fresh.close()]);
+  });
+
+  test("one whose rows were deleted says so, and tells no history with a gap", async () => {
+    await using server = await startPostgres();
+    const store = await openPostgres(server.place);
+    for (let n = 0; n < 5; n++) await store.commit(put(`k${n}`));
+    const follow = async (after: number) => {
+      const signal = AbortSignal.timeout(10_000);
+      for await (const { revision } of store.watch({ prefix: "", after, signal })) return revision;
+      return undefined;
+    };
+    server.sql("DELETE FROM holdfast.changes WHERE revision = 3");
+    expect(await follow(3)).toBe(4);
+    expect(await failureOf(follow(2))).toBeInstanceOf(RevisionCompacted);
+    expect(await failureOf(follow(0))).toBeInstanceOf(RevisionCompacted);
+    server.sql("TRUNCATE holdfast.changes");
+    expect(await failureOf(follow(4))).toBeInstanceOf(RevisionCompacted);
+    server.sql("TRUNCATE holdfast.entries, holdfast.outcomes, holdfast.state");
+    for (const work of [() => store.get(["k0"]), () => openPostgres(server.place)])
+      expect(String(await failureOf(work()))).toContain("DROP SCHEMA holdfast CASCADE");
+    await store.close();
   });
 
   test("an empty one that is raised is another one", async () => {

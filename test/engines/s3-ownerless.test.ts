@@ -79,6 +79,7 @@ describeWith(VERSITYGW.programs, "ownerless bytes", () => {
         missingBlobs: "reject",
         missingManifests: "reject",
         uploadExpiry: EXPIRY,
+        unnamedFor: EXPIRY,
       },
       alarm: () => {},
     });

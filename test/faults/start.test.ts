@@ -11,6 +11,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "bun:test";
 import manifest from "../../package.json" with { type: "json" };
+import { keys, SCHEMA_VERSION } from "../../src/meta/keys.ts";
+import { openWriter } from "../../src/meta/sqlite/index.ts";
 import { runHoldfast } from "../support/failed-start.ts";
 import { BUN, MAIN, freePort, until } from "../support/processes.ts";
 import { startServer } from "../support/server.ts";
@@ -97,6 +99,23 @@ describe("refused with one sentence that names the remedy:", () => {
     const { code, stderr } = await runHoldfast(args, { asNobody: true });
     expect(code).toBe(1);
     expect(oneSentence(stderr)).toContain("CAP_NET_BIND_SERVICE");
+  });
+
+  test("a store that a newer Holdfast wrote", async () => {
+    const data = mkdtempSync(join(home, "newer-"));
+    const first = await startServer({ workers: 1, data });
+    await first.stop();
+    const path = join(data, "metadata/holdfast.db");
+    const writer = openWriter({ path });
+    const newer = SCHEMA_VERSION + 1;
+    await writer.commit({ put: [{ key: keys.schema, value: `{"version":${newer}}` }] });
+    await writer.close();
+    const args = ["serve", "--listen", `127.0.0.1:${freePort()}`, "--data", data];
+    const { code, stderr } = await runHoldfast(args);
+    expect(code).toBe(1);
+    expect(oneSentence(stderr)).toContain(
+      `cannot open ${path}: the metadata has schema version ${newer}, this program knows up to ${SCHEMA_VERSION}: start the newer Holdfast that wrote it`,
+    );
   });
 
   test("a damaged database", async () => {

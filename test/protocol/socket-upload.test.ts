@@ -115,16 +115,30 @@ test("a body that stalls for longer than limits.uploadIdle is cut off, and what 
   await until(async () => (await held(handle, location)) === 70_000, 3000, "the bytes to show");
 }, 20_000);
 
-test("a body that keeps moving, however slowly, is not cut off", async () => {
-  const content = bytesOf(1200);
+test("a body that keeps moving at limits.uploadRate is not cut off, one of a few bytes a second is", async () => {
+  const content = bytesOf(96_000);
+  const trickle = async (method: string, path: string, piece: number): Promise<RawConnection> => {
+    const connection = await connect();
+    connection.write(headOf(method, path, { "Content-Length": `${12 * piece}` }));
+    for (let at = 0; at < 12 * piece && !connection.closed; at += piece) {
+      await connection.flush(content.slice(at, at + piece));
+      await Bun.sleep(1000);
+    }
+    return connection;
+  };
   const location = await openSession(handle, "slow");
-  using connection = await connect();
-  connection.write(headOf("PATCH", location, { "Content-Length": "1200" }));
-  for (let at = 0; at < 1200; at += 100) {
-    await connection.flush(content.slice(at, at + 100));
-    await Bun.sleep(1000);
-  }
-  expect((await connection.response()).status).toBe(202);
+  const [steady, manifest, slow] = await Promise.all([
+    trickle("PATCH", await openSession(handle, "steady"), 4000),
+    trickle("PUT", "/v2/steady/manifests/v1", 8000),
+    trickle("PATCH", location, 100),
+  ]);
+  expect((await steady.response()).status).toBe(202);
+  // Refused for what it says, once it has come whole.
+  expect((await manifest.response()).status).toBe(400);
+  expect(slow.closed).toBe(true);
+  await until(async () => (await held(handle, location)) > 0, 3000, "the bytes to show");
+  expect(await held(handle, location)).toBeLessThan(1200);
+  for (const connection of [steady, manifest, slow]) connection.destroy();
 }, 20_000);
 
 test("two PATCHes on two connections: one is refused, and no byte of it is in the blob", async () => {

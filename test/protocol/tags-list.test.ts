@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { delegate } from "../../src/meta/delegate.ts";
+import type { MetaStore } from "../../src/meta/port.ts";
 import { openInProcess, type InProcess, type InProcessOptions } from "../support/in-process.ts";
 import { digestOf, EMPTY_JSON, imageOf } from "./support/content.ts";
 import { expectError } from "./support/errors.ts";
@@ -94,6 +96,22 @@ test("without n a list of a few thousand tags is one page", async () => {
   const tags = Array.from({ length: 2500 }, (_, i) => `v${i.toString().padStart(4, "0")}`);
   await using registry = await withTags(tags);
   expect(await tagsOf(registry.handle, "a")).toEqual(tags);
+});
+
+test("a long page is read in short runs, whatever its length, and the next goes on where it ended", async () => {
+  const asked: number[] = [];
+  const wrapMeta = (meta: MetaStore): MetaStore =>
+    delegate(meta, {
+      scan: async (options) => {
+        if (options.prefix.startsWith("tag!")) asked.push(options.limit);
+        return meta.scan(options);
+      },
+    });
+  const tags = Array.from({ length: 1500 }, (_, i) => `v${i.toString().padStart(4, "0")}`);
+  await using registry = await withTags(tags, { wrapMeta });
+  const pages = await walk(registry, "/v2/a/tags/list?n=700");
+  expect(pages).toEqual([tags.slice(0, 700), tags.slice(700, 1400), tags.slice(1400)]);
+  expect(Math.max(...asked)).toBeLessThanOrEqual(250);
 });
 
 test("an n that is no number, negative or given twice is refused", async () => {

@@ -72,6 +72,6 @@ describeWith(["versitygw"], "a rolling update", () => {
     test("of all nodes, again and again", () => roll("postgres", ROUNDS), 600_000);
   });
   describeEtcd("over etcd", () => {
-    test("of all nodes, again and again", () => roll("etcd", Math.ceil(ROUNDS / 4)), 600_000);
+    test("of all nodes, again and again", () => roll("etcd", ROUNDS), 600_000);
   });
 });

@@ -17,6 +17,10 @@ export interface ClusterOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Added to the environment of every node. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Called with the nodes before any is started. */
+  readonly prepare?: (nodes: readonly TestNode[]) => void;
+  /** Starts the nodes; default all at once. */
+  readonly begin?: (nodes: readonly TestNode[]) => Promise<void>;
   /** Where the nodes run, one for each; default: loopback addresses of this machine. */
   readonly hosts?: readonly Host[];
 }
@@ -144,8 +148,10 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
       }
     },
   };
-  for (const node of nodes) node.start();
   try {
+    options.prepare?.(nodes);
+    if (options.begin === undefined) for (const node of nodes) node.start();
+    else await options.begin(nodes);
     await Promise.all(nodes.map((node) => node.ready()));
   } catch (error) {
     const text = logs();

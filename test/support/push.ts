@@ -34,6 +34,28 @@ export async function pushBlob(
   return digest;
 }
 
+/** POST, a PATCH for each of so many parts, and an empty PUT. Throws when an answer is not as it should be. */
+export async function pushInParts(
+  url: string,
+  repository: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  parts: number,
+): Promise<string> {
+  const digest = sha256(bytes);
+  let answer = await fetch(`${url}/v2/${repository}/blobs/uploads/`, { method: "POST" });
+  await expectStatus(answer, 202);
+  const location = (): URL => new URL(answer.headers.get("location") ?? "", url);
+  const part = Math.ceil(bytes.length / parts);
+  for (let at = 0; at < bytes.length; at += part) {
+    answer = await fetch(location(), { method: "PATCH", body: bytes.slice(at, at + part) });
+    await expectStatus(answer, 202);
+  }
+  const last = location();
+  last.searchParams.set("digest", digest);
+  await expectStatus(await fetch(last, { method: "PUT" }), 201);
+  return digest;
+}
+
 export interface ImageParts {
   readonly config: { readonly digest: string; readonly size: number };
   readonly layers: readonly { readonly digest: string; readonly size: number }[];

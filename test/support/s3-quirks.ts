@@ -6,7 +6,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { Fault, type FaultAction, type FaultOptions } from "./s3-quirks/faults.ts";
 import { readRequest, type S3Request } from "./s3-quirks/request.ts";
 import { Limits, NO_RULES, refusedByHead, type Refusal, type S3Rules } from "./s3-quirks/rules.ts";
-import { ServerSide, shuffled, type S3Target } from "./s3-quirks/server-side.ts";
+import { lacking, ServerSide, shuffled, type S3Target } from "./s3-quirks/server-side.ts";
 import { answerFraming, encodeHead, header, statusOf, Wire, type Head } from "./s3-quirks/wire.ts";
 
 export { NO_RULES, STORJ_RULES, type S3Rules } from "./s3-quirks/rules.ts";
@@ -252,17 +252,20 @@ export class S3Quirks implements AsyncDisposable {
     if (action !== undefined && "lose" in action) throw new Error("the answer gets lost");
     if (action !== undefined && "hang" in action) return hang(client);
     entry.status = statusOf(head);
+    const leaveOut = action !== undefined && "leaveOut" in action ? action.leaveOut : undefined;
     const reorders = this.rules.shuffledListing && request.operation === "ListMultipartUploads";
-    if (reorders) {
+    const rewrites = reorders || leaveOut !== undefined;
+    if (rewrites) {
       const text = (await collect(server.body(answerFraming(head, method)))).toString("utf8");
-      await this.#own200(request, entry, client, shuffled(text, "Upload"));
+      const left = leaveOut === undefined ? text : lacking(text, leaveOut);
+      await this.#own200(request, entry, client, reorders ? shuffled(left, "Upload") : left);
     } else await this.#sendAnswer(head, method, entry, client, server, action);
     await sending;
     const keeps = !/close/i.test(header(head, "connection") ?? "");
     const ends = answerFraming(head, method) === "close";
     if (keeps && !ends) upstream.rest();
     else upstream.drop();
-    return !ends && (keeps || reorders);
+    return !ends && (keeps || rewrites);
   }
 
   async #sendBody(

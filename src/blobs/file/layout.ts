@@ -151,16 +151,23 @@ export class Layout {
     return locator;
   }
 
-  /** Makes a blob's file and its name durable, whoever wrote them, and may not have come to this yet. */
-  async syncBlob(locator: Locator): Promise<void> {
-    const path = this.#checked(locator);
-    const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+  /** Makes a blob's file and its name durable, whoever wrote them; its size, or `undefined` where there is none. */
+  async sync(locator: Locator): Promise<number | undefined> {
+    const found = this.find(locator);
+    if (found === undefined) return undefined;
     try {
-      await fsync(fd);
-    } finally {
-      fs.closeSync(fd);
+      const fd = fs.openSync(found.path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+      try {
+        await fsync(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
+      await this.#directories.sync(dirname(found.path));
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error;
     }
-    await this.#directories.sync(dirname(path));
+    // Whoever wrote it may have failed to make it durable, and have removed it.
+    return this.find(locator)?.size;
   }
 
   /** Removes a blob's file durably, if there is one. */

@@ -115,10 +115,20 @@ class FileStore implements PlacedStore {
   place(locator: Locator, bytes: Uint8Array<ArrayBuffer>): Promise<StoredBlob> {
     return guarded(async () => {
       const size = bytes.byteLength;
-      const isThere = isOwnLocator(locator) && this.#layout.find(locator)?.size === size;
-      if (!isThere) this.#layout.requireRoom();
-      await (isThere ? this.#layout.syncBlob(locator) : putFile(this.#layout, locator, bytes));
+      const isThere = isOwnLocator(locator) && (await this.#layout.sync(locator)) === size;
+      if (!isThere) {
+        this.#layout.requireRoom();
+        await putFile(this.#layout, locator, bytes);
+      }
       return { locator, size };
+    });
+  }
+
+  sync(locator: Locator): Promise<number | undefined> {
+    return guarded(() => {
+      const place = packPlace(locator);
+      // A record can be named by nobody before it is durable.
+      return place ? this.#packs.stat(place) : this.#layout.sync(locator);
     });
   }
 

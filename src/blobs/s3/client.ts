@@ -130,7 +130,6 @@ export class S3Client {
       ...(options.token === undefined ? {} : { "continuation-token": options.token }),
     };
     const xml = await this.#ask(query, "GET");
-    const next = textOf(xml, "NextContinuationToken");
     return {
       objects: listOf(xml, "Contents").map((entry) => ({
         key: (textOf(entry, "Key") ?? "").slice(below.length),
@@ -140,7 +139,7 @@ export class S3Client {
       prefixes: listOf(xml, "CommonPrefixes").map((entry) =>
         (textOf(entry, "Prefix") ?? "").slice(below.length),
       ),
-      next: textOf(xml, "IsTruncated") === "true" ? next : undefined,
+      next: nextOf(xml),
     };
   }
 
@@ -216,19 +215,18 @@ export class S3Client {
   /** Bytes of the parts that a multipart upload has; 0 when it has ended. */
   async multipartSize(key: string, uploadId: string): Promise<number> {
     let size = 0;
-    let marker = "";
-    for (;;) {
-      const after = marker === "" ? {} : { "part-number-marker": marker };
+    let marker: string | undefined;
+    do {
+      const after = marker === undefined ? {} : { "part-number-marker": marker };
       const xml = await this.#ask({ uploadId, ...after }, "GET", key).catch((error: unknown) => {
         if (error instanceof S3Failure && error.isLoss) return undefined;
         throw error;
       });
       if (xml === undefined) return 0;
       for (const part of listOf(xml, "Part")) size += Number(textOf(part, "Size"));
-      const next = textOf(xml, "NextPartNumberMarker") ?? "";
-      if (textOf(xml, "IsTruncated") !== "true" || next === "" || next === marker) return size;
-      marker = next;
-    }
+      marker = nextOf(xml);
+    } while (marker !== undefined);
+    return size;
   }
 
   /** Absence is success. */
@@ -242,9 +240,9 @@ export class S3Client {
   /** Multipart uploads not yet ended, below a prefix that ends with `/`. */
   async *openMultiparts(prefix: string): AsyncIterable<OpenMultipart> {
     const below = this.#transport.prefix;
-    let marker = "";
-    for (;;) {
-      const after = marker === "" ? {} : { "key-marker": marker };
+    let marker: string | undefined;
+    do {
+      const after: Record<string, string> = marker === undefined ? {} : { "key-marker": marker };
       const xml: Xml = await this.#ask({ uploads: "", prefix: below + prefix, ...after }, "GET");
       for (const entry of listOf(xml, "Upload")) {
         const key = textOf(entry, "Key") ?? "";
@@ -257,13 +255,14 @@ export class S3Client {
         };
       }
       // Not every store takes an upload-id-marker as well. A key hardly ever has two; a next listing shows the other.
-      const next = textOf(xml, "NextKeyMarker") ?? "";
-      if (textOf(xml, "IsTruncated") !== "true" || next === "" || next === marker) return;
-      marker = next;
-    }
+      marker = nextOf(xml);
+    } while (marker !== undefined);
   }
 
-  /** A call that is answered in XML. An error inside a 200 is an error. */
+  /**
+   * A call that is answered in XML. An error inside a 200 is an error; so is a listing that says that it goes on, but
+   * not where: half of one must not pass for the whole, since what is not in it would count as lost.
+   */
   #ask(
     query: Readonly<Record<string, string>>,
     method: "GET" | "POST",
@@ -275,12 +274,27 @@ export class S3Client {
       { method, query, headers, expected: [200], ...(key === undefined ? {} : { key }), ...more },
       async (response, _, moved) => {
         const text = new TextDecoder().decode(await bytesOf(response, moved));
-        if (!/<Error[\s>]/.test(text)) return parseXml(text);
         const where = this.#transport.where(`${method} ${key ?? ""}`);
-        throw asFailed(refusalOf(where, 200, response.headers, text));
+        if (/<Error[\s>]/.test(text)) throw asFailed(refusalOf(where, 200, response.headers, text));
+        const xml = parseXml(text);
+        const next = nextOf(xml);
+        if (next === "" || (next !== undefined && Object.values(query).includes(next)))
+          throw new S3Failure(
+            `the store at ${where.endpoint} began a listing and does not say where it goes on`,
+            "Malformed",
+          );
+        return xml;
       },
     );
   }
+}
+
+const NEXT = ["NextContinuationToken", "NextPartNumberMarker", "NextKeyMarker"];
+
+/** Where a listing goes on, "" where it does not say; `undefined` at its end, and for what is none. */
+function nextOf(xml: Xml): string | undefined {
+  if (textOf(xml, "IsTruncated") !== "true") return undefined;
+  return NEXT.map((name) => textOf(xml, name) ?? "").find((next) => next !== "") ?? "";
 }
 
 /** An error that came with status 200 is the store's own trouble, unless it names a cause of ours. */

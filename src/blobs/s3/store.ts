@@ -1,5 +1,6 @@
 /** The BlobStore on a bucket. */
-import { algorithmOf, isDigestOf, type Algorithm, type Digest } from "../../oci/digest.ts";
+import type { Algorithm, Digest } from "../../oci/digest.ts";
+import { isDigestOf } from "../content.ts";
 import type {
   BlobBody,
   BlobStore,

@@ -1,4 +1,5 @@
 /** The BlobStore of a cluster: this node's disk, and copies on the disks of the others. */
+import { isDigestOf } from "../../blobs/content.ts";
 import type { Logger } from "../../base/log.ts";
 import { placeKeyOf, type PlacedStore } from "../../blobs/placed.ts";
 import {
@@ -11,7 +12,7 @@ import {
   type Locator,
   type StoredBlob,
 } from "../../blobs/port.ts";
-import { algorithmOf, encodedOf, type Algorithm, type Digest } from "../../oci/digest.ts";
+import type { Algorithm, Digest } from "../../oci/digest.ts";
 import { randomHex } from "../../base/clock.ts";
 import type { NodeState } from "../node.ts";
 import { Backlog } from "./backlog.ts";
@@ -37,8 +38,9 @@ export function openClusterBlobs(options: ClusterBlobsOptions): BlobStore {
   return new ClusterBlobs(options);
 }
 
-/** Milliseconds for a node to remove a file. */
+/** Milliseconds for a node to remove a file, and to make sure of one that it has. */
 const DELETE_MS = 5000;
+const SYNC_MS = 5000;
 
 class ClusterBlobs implements BlobStore {
   readonly home: string;
@@ -80,6 +82,21 @@ class ClusterBlobs implements BlobStore {
     }
   }
 
+  /** As many copies are there as a push waits for. */
+  async isDurable(locator: Locator, size: number): Promise<boolean> {
+    const own = await this.#local.sync(locator).catch(() => undefined);
+    const wanted = this.#others.durable() - (own === size ? 1 : 0);
+    const { first, further } = this.#others.toWrite(placeKeyOf(locator));
+    const live = further.filter(({ isLive }) => isLive);
+    const { isEnough } = await spread({ first, further: live, wanted }, (node) =>
+      this.#others.order(node, `${blobPath(locator)}?size=${size}`, {
+        method: "POST",
+        timeoutMs: SYNC_MS,
+      }),
+    );
+    return isEnough;
+  }
+
   open(locator: Locator, size: number, range?: ByteRange): Promise<BlobBody | undefined> {
     return ownOr<BlobBody>(this.#local.open(locator, size, range), async () => {
       const nodes = this.#others.toRead(placeKeyOf(locator));
@@ -106,7 +123,7 @@ class ClusterBlobs implements BlobStore {
       const body = await through.open();
       if (body === undefined) return undefined;
       const bytes = new Uint8Array(await new Response(body).arrayBuffer());
-      if (isContent(digest, bytes)) {
+      if (isDigestOf(digest, bytes)) {
         this.#missed(locator, size);
         return bytes;
       }
@@ -245,11 +262,6 @@ async function ownOr<T>(
 
 /** A node says that it has no such blob. */
 class Absent extends Error {}
-
-function isContent(digest: Digest, bytes: Uint8Array): boolean {
-  const hash = new Bun.CryptoHasher(algorithmOf(digest)).update(bytes).digest("hex");
-  return hash === encodedOf(digest);
-}
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -3,7 +3,7 @@ import { placeKey, PLACE_KEYS } from "../../blobs/placed.ts";
 import type { NodeState, Nodes } from "../node.ts";
 import { PeerUnavailable, type PeerRequest, type Peers } from "../peer/port.ts";
 import { whileLive } from "../while-live.ts";
-import { copiesWithin, placementOfKey, type Placement } from "../placement.ts";
+import { copiesWithin, durableWithin, placementOfKey, type Placement } from "../placement.ts";
 
 export interface OthersOptions {
   readonly nodes: Nodes;
@@ -76,13 +76,12 @@ export class Others {
 
   /** How many copies, the own one included, a push has to wait for. */
   durable(): number {
-    const copies = copiesWithin(this.#nodes.all(), this.#copies);
-    return Math.min(this.#durable ?? Math.floor(copies / 2) + 1, copies);
+    return durableWithin(this.#nodes.all(), this.#copies, this.#durable);
   }
 
   /** How many copies there should be. */
   copies(): number {
-    return copiesWithin(this.#nodes.all(), this.#copies);
+    return Math.max(copiesWithin(this.#nodes.all(), this.#copies), this.durable());
   }
 
   /** Whether this node should hold blobs of this key. */

@@ -50,6 +50,22 @@ describe("a small blob put in a cluster", () => {
     expect(cluster.node(0).files().size).toBe(0);
   });
 
+  test("has as many durable copies as ever while all other nodes drain", async () => {
+    cluster = await TestCluster.open();
+    const [first, second, third] = cluster.nodes;
+    for (const node of [second, third]) node?.say({ draining: true });
+    for (const node of [first, second]) {
+      const store = await node?.open();
+      const bytes = randomBytes(100);
+      const blob = await store?.put(digestOf(bytes), bytes);
+      expect(blob && holdersOf(blob).length).toBeGreaterThanOrEqual(2);
+      const upload = await store?.upload("0123456789abcdef", "sha256");
+      await upload?.write(bytes.slice());
+      const uploaded = await upload?.commit(digestOf(bytes));
+      expect(uploaded && holdersOf(uploaded).length).toBeGreaterThanOrEqual(2);
+    }
+  });
+
   test("is put by a node alone where there is no other", async () => {
     cluster = await TestCluster.open({ names: ["n1"] });
     const bytes = randomBytes(100);

@@ -12,7 +12,8 @@ const SMALL = 64 << 10;
 const ASKED_MAX = 1000;
 
 /** - GET and HEAD: 200 or 206 with one range; 404 where it is not here.
- *  - PUT: 201 once the body is durable, 200 where a blob of its size was here; 422 for another digest.
+ *  - PUT: 201 once the body is durable, 200 where a blob of its size was here, once that is; 422 for another digest.
+ *  - POST: 204 where a blob of this size (`?size=`) is here, once it is durable, else 404.
  *  - DELETE: 204, also where it was not here.
  *  - POST `has` with a JSON list of locators: their sizes, `null` for those that are not here. */
 export function serveBlobs(local: PlacedStore): PeerHandler {
@@ -27,6 +28,11 @@ export function serveBlobs(local: PlacedStore): PeerHandler {
         return get(local, request, locator);
       case "PUT":
         return put(local, request, locator, digest);
+      case "POST": {
+        const size = new URL(request.url).searchParams.get("size");
+        const isHere = String(await local.sync(locator)) === size;
+        return new Response(null, { status: isHere ? 204 : 404 });
+      }
       case "DELETE":
         await local.delete(locator);
         return new Response(null, { status: 204 });
@@ -81,7 +87,7 @@ async function put(
     await local.place(locator, bytes);
     return new Response(null, { status: isThere ? 200 : 201 });
   }
-  if (length !== undefined && (await local.stat(locator)) === length) return new Response(null);
+  if (length !== undefined && (await local.sync(locator)) === length) return new Response(null);
   const upload = await local.upload(newShadow(), algorithmOf(digest));
   try {
     // A body that breaks off throws.

@@ -14,7 +14,8 @@ const BUSY_MS = 50;
 
 /** - PATCH `?offset=&algorithm=` appends the body at `offset`, 0 for a new upload: 200 and `{"size":…}` once it is
  *    durable; 409 where it is of another size, and removed, or in use. A body that breaks off ends the upload.
- *  - POST `/commit?locator=&size=` makes it the blob of this locator: 201; 409 for another size, 422 another digest.
+ *  - POST `/commit?locator=&size=` makes it the blob of this locator: 201, or 200 where it is that, once it is durable;
+ *    409 for another size, 422 another digest.
  *  - DELETE removes it: 204. */
 export function serveUploads(local: PlacedStore): PeerHandler {
   const uploads = new ShadowUploads(local);
@@ -84,8 +85,8 @@ class ShadowUploads {
     const size = Number(query.get("size") ?? Number.NaN);
     const digest = this.#local.digestOf(locator);
     if (digest === undefined) return new Response("not a locator", { status: 400 });
-    // Asked again after an answer that was lost.
-    if ((await this.#local.stat(locator)) === size) return new Response(null);
+    // Asked again after an answer that was lost, or while the first request is still at it.
+    if ((await this.#local.sync(locator)) === size) return new Response(null);
     const upload = await this.#hold(id, algorithmOf(digest), false);
     if (upload.size !== size) return useless(upload);
     const proof = this.#proofs.get(id);

@@ -1,8 +1,8 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 import fs from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { collected, digestOf, randomBytes } from "../../blobs/conformance-tools.ts";
 import { openFileStore } from "../../blobs/file/store.ts";
 import type { PlacedStore } from "../../blobs/placed.ts";
@@ -63,6 +63,42 @@ describe("the serving side of copies", () => {
       expect((await ask("blobs", "DELETE", locator)).status).toBe(204);
       expect((await ask("blobs", "DELETE", locator)).status).toBe(204);
       expect(filesIn()).toEqual([]);
+    }
+  });
+
+  test("a blob that is there, maybe not durably yet, is made durable before it is said to be here", async () => {
+    for (const size of [10, 300_000]) {
+      const bytes = randomBytes(size);
+      const locator = local.newLocator(digestOf(bytes));
+      const path = join(directory, locator);
+      fs.mkdirSync(dirname(path), { recursive: true });
+      // As another request leaves it between its rename and its fsync.
+      fs.writeFileSync(path, bytes);
+      const commit = `${shadowOf("x")}/commit?locator=${locator}&size=${size}`;
+      const put = { body: bytes, headers: { "content-length": `${size}` } };
+      for (const again of [
+        () => ask("blobs", "PUT", locator, put),
+        () => ask("uploads", "POST", commit),
+      ]) {
+        const synced: string[] = [];
+        const real = fs.fsync;
+        const spy = spyOn(fs, "fsync").mockImplementation(((
+          fd: number,
+          done: fs.NoParamCallback,
+        ) => {
+          const what = fs.readlinkSync(`/proc/self/fd/${fd}`);
+          real(fd, (error) => {
+            synced.push(what);
+            done(error);
+          });
+        }) as typeof fs.fsync);
+        try {
+          expect((await again()).status).toBe(200);
+          expect(synced.sort()).toEqual([dirname(path), path]);
+        } finally {
+          spy.mockRestore();
+        }
+      }
     }
   });
 

@@ -1,8 +1,9 @@
 /** Fetching one blob's bytes from the stores that hold them. */
+import { isDigestOf } from "../../blobs/content.ts";
 import type { Logger } from "../../base/log.ts";
 import { placeKeyOf, type PlacedStore, type PlacedUpload } from "../../blobs/placed.ts";
 import { DigestMismatch, UploadBusy, type StoredBlob } from "../../blobs/port.ts";
-import { algorithmOf, encodedOf, type Digest } from "../../oci/digest.ts";
+import { algorithmOf } from "../../oci/digest.ts";
 import type { Others } from "../copies/others.ts";
 import { Through } from "../copies/through.ts";
 import type { NodeState } from "../node.ts";
@@ -79,7 +80,7 @@ async function attemptWhole(
   const sources = [...through.sources];
   onProgress(sources, size, size);
   await pace.took(size, signal);
-  if (!isContent(digest, bytes)) return { outcome: "rotten", sources };
+  if (!isDigestOf(digest, bytes)) return { outcome: "rotten", sources };
   if (!(await isStillWanted())) return { outcome: "unwanted", sources };
   await store.place(locator, bytes);
   return { outcome: "held", sources };
@@ -133,11 +134,6 @@ async function hold(
     if (error instanceof UploadBusy) return undefined;
     throw error;
   }
-}
-
-function isContent(digest: Digest, bytes: Uint8Array): boolean {
-  const hash = new Bun.CryptoHasher(algorithmOf(digest)).update(bytes).digest("hex");
-  return hash === encodedOf(digest);
 }
 
 /** Appends what nodes give from where the upload ends; resolves to which they were. */

@@ -274,3 +274,18 @@ test("surplus copies go when all that should hold them do, and the nodes have be
   expect(left).toBeGreaterThan(0);
   expect(await heldBy(b)).toBe(20);
 }, 20_000);
+
+test("nodes that drain keep their copies while too few others are there for all copies", async () => {
+  const cluster = open();
+  const clock = { now: () => Date.now() + 10_000 };
+  const start = (name: string) =>
+    cluster.start(name, { copies: 2, clock, times: { surplus: 300, round: 300 } });
+  const nodes = [await start("a"), await start("b")];
+  const blobs = await pushMany(cluster, nodes, 5);
+  await drainNode(cluster.meta, "a");
+  const [a] = nodes;
+  if (!a) throw new Error("two nodes");
+  await until(() => isWhole(cluster, a, 2));
+  await Bun.sleep(2000);
+  for (const blob of blobs) expect(await countCopies(nodes, blob)).toBe(2);
+}, 20_000);

@@ -57,6 +57,8 @@ export async function examine(
 ): Promise<Finding[]> {
   const { self, placed, live, wanted } = view;
   if (self === undefined) return [];
+  // While too few are left for all copies, those on nodes that drain are worth having.
+  const least = Math.max(wanted, Math.min(copies, placed.length));
   const sizes = await Promise.all(blobs.map(({ locator }) => store.stat(locator)));
   const looks = blobs.map((blob, i) => {
     const place = placement(blob.locator, placed, copies);
@@ -85,7 +87,7 @@ export async function examine(
       const counted = [...live].filter((node) => !node.draining || place.holders.includes(node));
       const found = counted.filter(holds).length;
       const isLacking = isMissing && (place.keepers.includes(self) || found < wanted);
-      const isSafe = place.holders.length >= wanted && place.holders.every(holds);
+      const isSafe = place.holders.length >= least && place.holders.every(holds);
       return {
         blob,
         here: isLacking ? "missing" : isSurplus && isSafe ? "surplus" : "right",

@@ -48,6 +48,57 @@ const member = (node: NodeAnswer, cluster = CLUSTER): NodeAnswer => ({
 const emptied = (node: NodeAnswer): NodeAnswer =>
   answerOf(node.node, NAMES, { store: "ffffffffffffff00" });
 
+describe("a cluster that begins with the records of a node", () => {
+  const bringing = (node: NodeAnswer): NodeAnswer => ({
+    ...node,
+    seat: { ...node.seat, brings: true },
+  });
+
+  test("names it, and has it among those that begin", () => {
+    const names = ["n1", "n2", "n3", "n4"];
+    const [first, ...rest] = names.map((name) => answerOf(name, names)) as [
+      NodeAnswer,
+      ...NodeAnswer[],
+    ];
+    const decision = next(first, [...rest.slice(0, 2), ...rest.slice(2).map(bringing)]);
+    if (decision.kind !== "agree") throw new Error(decision.kind);
+    expect(decision.proposal.voters).toEqual(["n1", "n2", "n4"]);
+    expect(decision.proposal.seats.map(({ brings }) => brings)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      true,
+    ]);
+  });
+
+  test("is proposed anew when a node comes to bring some, or does not any more", () => {
+    for (const [before, now] of [
+      [n2, bringing(n2)],
+      [bringing(n2), n2],
+    ] as const) {
+      const agreed = { ...proposal, seats: [n1.seat, before.seat, n3.seat] };
+      const own = forming(n1, agreed);
+      const decision = next(own, [forming(now, agreed), forming(n3, agreed)]);
+      if (decision.kind !== "agree") throw new Error(decision.kind);
+      expect(decision.proposal.id).not.toBe(agreed.id);
+      expect(decision.proposal.cluster).toBe(agreed.cluster);
+      expect(decision.proposal.seats[1]).toEqual(now.seat);
+      expect(waiting(forming(now, agreed), [own, forming(n3, agreed)])).toBe(
+        "n1 is about to propose the cluster",
+      );
+    }
+  });
+
+  test("has those of one only", () => {
+    expect(next(n1, [bringing(n2), bringing(n3)])).toEqual({
+      kind: "refuse",
+      because:
+        "n2 and n3 each have the records of a registry, and a cluster can begin with those of one: " +
+        "let the others begin with another data directory",
+    });
+  });
+});
+
 describe("forming", () => {
   test("the first by name proposes all stores, once all are there", () => {
     const decision = next(n1, [n2, n3]);

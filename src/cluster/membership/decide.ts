@@ -7,7 +7,7 @@
  * proposals never both gain members that live. A proposal names stores, hence an emptied node has agreed to nothing.
  */
 import type { NodeAnswer, Proposal, Seat } from "./records.ts";
-import { firstVoters, isMostlyPresent, isOf } from "./voters.ts";
+import { bringersOf, firstVoters, isMostlyPresent, isOf } from "./voters.ts";
 import { findMembers, type Heard } from "./witnesses.ts";
 
 export interface Situation {
@@ -81,12 +81,22 @@ function agree({ own, mint }: Situation, others: readonly NodeAnswer[]): Decisio
   const all = [own, ...others].sort((a, b) => (a.node < b.node ? -1 : 1));
   const stores = new Map(all.map(({ node, store }) => [node, store]));
   const [first = own] = all;
+  const bringers = bringersOf(all.map(({ seat }) => seat));
+  if (bringers.length > 1)
+    return {
+      kind: "refuse",
+      because:
+        `${bringers.join(" and ")} each have the records of a registry, and a cluster can begin with those of one: ` +
+        `let the others begin with another data directory`,
+    };
+  const isNow = (proposal: Proposal): boolean =>
+    isOf(proposal, stores) && bringersOf(proposal.seats)[0] === bringers[0];
 
-  if (first === own && !(own.proposal !== undefined && isOf(own.proposal, stores)))
+  if (first === own && !(own.proposal !== undefined && isNow(own.proposal)))
     return propose(all, stores, mint);
 
   const { proposal } = first;
-  if (proposal === undefined || !isOf(proposal, stores))
+  if (proposal === undefined || !isNow(proposal))
     return wait(`${first.node} is about to propose the cluster`);
   const lost = unaccounted(all, stores);
   if (lost !== undefined) return wait(lost);
@@ -111,7 +121,8 @@ function propose(
   const names = all.map(({ node }) => node);
   const cluster = all.find(({ proposal }) => proposal !== undefined)?.proposal?.cluster ?? mint();
   const seats = all.map(({ seat }) => seat);
-  return { kind: "agree", proposal: { id: mint(), cluster, seats, voters: firstVoters(names) } };
+  const voters = firstVoters(names, bringersOf(seats)[0]);
+  return { kind: "agree", proposal: { id: mint(), cluster, seats, voters } };
 }
 
 /**

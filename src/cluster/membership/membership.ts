@@ -15,7 +15,7 @@ import { WaitLog } from "./progress.ts";
 import { MembershipError, type EtcdStart, type Proposal, type Seat } from "./records.ts";
 import { seedsOf } from "./seeds.ts";
 import { createStateHandler } from "./state.ts";
-import { firstMembers } from "./voters.ts";
+import { bringersOf, firstMembers } from "./voters.ts";
 import { findMembers, successorOf, type Heard, type Seed } from "./witnesses.ts";
 
 export interface MembershipOptions {
@@ -35,6 +35,8 @@ export interface MembershipOptions {
   /** Of the program. */
   readonly version: string;
   readonly log: Logger;
+  /** This node has records that the cluster is to begin with; then it forms a cluster, and joins none. */
+  readonly brings?: boolean;
   /** Milliseconds between two rounds of asking; default 1000. */
   readonly everyMs?: number;
 }
@@ -62,7 +64,12 @@ type Step = "in" | "again" | { readonly because: string };
 export async function openMembership(options: MembershipOptions): Promise<Membership> {
   const { data, node, members, version, address, etcdPeer, etcdClient } = options;
   const seeds = Object.keys(members).length === 0 ? undefined : members;
-  const place = { address, etcdPeer, etcdClient };
+  const place = {
+    address,
+    etcdPeer,
+    etcdClient,
+    ...(options.brings ? { brings: true as const } : {}),
+  };
   const asked = seedsOf(options);
   const identity = await Identity.open({ data, node, place, seeds, version });
   return new Membership(options, identity, asked);
@@ -90,6 +97,16 @@ export class Membership {
   /** Minted in the data directory. */
   get store(): string {
     return this.#identity.record.store;
+  }
+
+  /** Whether this node was there when the cluster was formed, so that it knows who brings records, if anybody. */
+  get isFounder(): boolean {
+    return this.#identity.record.proposal !== undefined;
+  }
+
+  /** Who fills the new cluster with the records that it begins with. */
+  get bringer(): string | undefined {
+    return bringersOf(this.#identity.record.proposal?.seats ?? [])[0];
   }
 
   /** The nodes as last known. */
@@ -177,10 +194,25 @@ export class Membership {
         await this.#form(decision.proposal);
         return "in";
       case "join":
+        if (this.#options.brings === true && !this.#isAwaited(decision.cluster))
+          throw new MembershipError(this.#cannotBring(decision.via));
         return this.#join(decision.cluster, decision.via, signal);
       default:
         return decision satisfies never;
     }
+  }
+
+  /** The cluster was formed for what this node brings, which may have lost its etcd since. */
+  #isAwaited(cluster: string): boolean {
+    return this.bringer === this.#options.node && this.#identity.record.cluster === cluster;
+  }
+
+  #cannotBring(members: readonly Seat[]): string {
+    const who = members.map(({ name }) => name).join(", ");
+    return (
+      `there is a cluster already, of ${who}, and only a new one can begin with the records of this node: let it join ` +
+      `with another data directory, or begin with all of cluster.members anew`
+    );
   }
 
   async #form(proposal: Proposal): Promise<void> {
@@ -206,7 +238,8 @@ export class Membership {
       const start = { clusterId: cluster, state: "existing", hasRun: false } as const;
       const etcd = members === undefined ? undefined : { ...start, members };
       this.#identity.clearEtcd();
-      await this.#identity.save({ phase: "member", cluster, proposal: undefined, etcd, nodes });
+      const proposal = this.#isAwaited(cluster) ? this.#identity.record.proposal : undefined;
+      await this.#identity.save({ phase: "member", cluster, proposal, etcd, nodes });
       log.info("joined the cluster", { cluster, by: member.name });
       return "in";
     }

@@ -15,6 +15,8 @@ export interface Seat {
   readonly etcdPeer: string;
   /** Where its etcd takes clients, `host:port`. */
   readonly etcdClient: string;
+  /** It has records that the cluster is to begin with: until they are in etcd nobody serves. */
+  readonly brings?: true | undefined;
 }
 
 export const seatSchema: z.ZodType<Seat> = z.object({
@@ -23,6 +25,7 @@ export const seatSchema: z.ZodType<Seat> = z.object({
   store: hex,
   etcdPeer: z.string(),
   etcdClient: z.string(),
+  brings: z.literal(true).optional(),
 });
 
 /** A cluster that is about to be formed of exactly these stores. */

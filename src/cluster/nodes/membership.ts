@@ -4,7 +4,8 @@ import { keys } from "../../meta/keys.ts";
 import { requireFresh } from "../../meta/fresh.ts";
 import { ABSENT, StoreUnavailable, type Commit, type MetaStore } from "../../meta/port.ts";
 import type { Presence } from "../../meta/presence.ts";
-import type { NodeRecord } from "../node.ts";
+import type { NodeRecord, Space } from "../node.ts";
+import { fillsUp, isNearlyFull } from "../placement.ts";
 
 /** The list of nodes stays as it is. The message says why, and what to do. */
 export class NodeRefused extends OperatorError {
@@ -60,7 +61,8 @@ export async function registerNode(
       if (before !== undefined && (await isRival(presence, before, record)))
         return { result: before };
       const isSameStore = before?.store === undefined || before.store === record.store;
-      const kept = isSameStore && before?.draining === true ? { draining: true as const } : {};
+      const { draining, space } = isSameStore ? (before ?? {}) : {};
+      const kept = { ...(draining && { draining }), ...(space && { space }) };
       return { record: { ...record, ...kept }, result: undefined };
     });
     if (rival === undefined) return;
@@ -128,16 +130,19 @@ export async function removeNode(
 export async function noteSpace(
   meta: MetaStore,
   name: string,
-  space: NonNullable<NodeRecord["space"]>,
+  { free, total }: Space,
 ): Promise<void> {
   await change(meta, name, async (before) => {
-    if (before === undefined || isAbout(before.space, space)) return { result: undefined };
+    if (before === undefined) return { result: undefined };
+    const nearlyFull = fillsUp({ free, total }, isNearlyFull(before));
+    const space = { free, total, nearlyFull };
+    if (isAbout(before.space, space)) return { result: undefined };
     return { record: { ...before, space }, result: undefined };
   });
 }
 
-function isAbout(before: NodeRecord["space"], { free, total }: NonNullable<NodeRecord["space"]>) {
-  if (before === undefined) return false;
+function isAbout(before: Space | undefined, { free, total, nearlyFull }: Space): boolean {
+  if (before === undefined || before.nearlyFull !== nearlyFull) return false;
   const step = SPACE_STEP * total;
   return Math.abs(free - before.free) <= step && Math.abs(total - before.total) <= step;
 }

@@ -278,3 +278,26 @@ test("space is written when it has changed", async () => {
   await noteSpace(meta, "n", { free: 511, total: 1000 });
   expect(await free()).toBe(511);
 });
+
+test("a store that was nearly full is so until there is room to spare, over restarts, and not when it is emptied", async () => {
+  const meta = openMeta();
+  const a = await begin(meta, "run-a");
+  const [total, gib] = [100 * 2 ** 30, 2 ** 30];
+  const isFull = async () => (await recordOf(meta, "n"))?.space?.nearlyFull;
+  const note = async (free: number) => {
+    await noteSpace(meta, "n", { free, total });
+    return isFull();
+  };
+  await registerNode(meta, a, node("n", "run-a"));
+  expect(await note(5.1 * gib)).toBe(false);
+  // Less than is worth a note otherwise.
+  expect(await note(4.9 * gib)).toBe(true);
+  expect(await note(9 * gib)).toBe(true);
+  await registerNode(meta, a, node("n", "run-a"));
+  expect(await note(9 * gib)).toBe(true);
+  expect(await note(10 * gib)).toBe(false);
+  expect(await note(4 * gib)).toBe(true);
+  await registerNode(meta, a, node("n", "run-a", { store: "another" }));
+  expect(await isFull()).toBeUndefined();
+  expect(await note(9 * gib)).toBe(false);
+});

@@ -44,7 +44,7 @@ export class Watcher {
       if (this.#closed.aborted) throw new StoreUnavailable("the metadata store was closed");
       try {
         // etcd was away, and may have come back as it was long ago: it would wait for `seen` as for any future.
-        if (!isFirst) await this.#truth.confirmed([this.#space.readRecord], ATTEMPT_MS);
+        if (!isFirst) await this.#requireSame();
         isFirst = false;
         const ending = AbortSignal.any([signal, this.#closed]);
         const stream = new Stream(this.#client, this.#space, ending);
@@ -66,6 +66,11 @@ export class Watcher {
       }
       if (!signal.aborted && !this.#closed.aborted) await Bun.sleep(REOPEN_MS);
     }
+  }
+
+  async #requireSame(): Promise<void> {
+    const { responses = [] } = await this.#truth.confirmed([this.#space.readRecord], ATTEMPT_MS);
+    this.#space.requireRecord(responses[0]?.response_range?.kvs?.[0]?.value);
   }
 }
 

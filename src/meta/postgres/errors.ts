@@ -139,6 +139,12 @@ export function serverBehind(known: number, shown: number, host: Host): ServerBe
   );
 }
 
+export function tablesEmptied(): StoreCorrupt {
+  return new StoreCorrupt(
+    "the rows of Holdfast's tables were deleted: drop them (DROP SCHEMA holdfast CASCADE) and run holdfast rebuild",
+  );
+}
+
 export function storeReplaced(options?: ErrorOptions): StoreReplaced {
   return new StoreReplaced(
     "the store in the metadata database is another one than when this program started, as after holdfast rebuild (metadata.postgres.url): restart",

@@ -10,10 +10,10 @@
  *           from `changes`, and the latest one that may be trimmed (null: any)
  */
 import type { SQL } from "bun";
-import { StoreCorrupt, StoreUnavailable } from "../port.ts";
+import { StoreUnavailable } from "../port.ts";
 import { COMMIT_GROUP } from "./commit-function.ts";
 import { Deadline } from "./deadline.ts";
-import { sqlState } from "./errors.ts";
+import { sqlState, tablesEmptied } from "./errors.ts";
 import type { Servers } from "./sessions.ts";
 
 /** SQL statements, run in one transaction. Never edited once released: a later layout is a further step. */
@@ -114,7 +114,7 @@ async function raise(sql: SQL, above: number): Promise<void> {
 async function readState(sql: SQL): Promise<State> {
   try {
     const [row] = await sql`SELECT layout, revision, identity::text FROM holdfast.state`.values();
-    if (row === undefined) throw new StoreCorrupt("the metadata database has lost its revision");
+    if (row === undefined) throw tablesEmptied();
     return { layout: Number(row[0]), revision: Number(row[1]), identity: String(row[2]) };
   } catch (error) {
     if (["42P01", "3F000"].includes(sqlState(error))) return NONE;

@@ -8,10 +8,9 @@ import {
   RevisionCompacted,
   type ScanOptions,
   type ScanResult,
-  StoreCorrupt,
 } from "../port.ts";
 import { Deadline } from "./deadline.ts";
-import { serverBehind, storeReplaced } from "./errors.ts";
+import { serverBehind, storeReplaced, tablesEmptied } from "./errors.ts";
 import { GetQueue } from "./get-queue.ts";
 import type { Known } from "./known.ts";
 import type { Sessions } from "./sessions.ts";
@@ -72,8 +71,10 @@ export class Reader {
           WHERE revision > ${String(after)}::text::bigint ORDER BY revision
           LIMIT ${String(limit)}::text::bigint) c`.values(),
     );
-    const compacted = Number(rows[0]?.[2]);
-    if (after < compacted)
+    const [latest, compacted] = [Number(rows[0]?.[0]), Number(rows[0]?.[2])];
+    // Every revision has its row, unless somebody has deleted them by hand.
+    const there = Math.min(limit, latest - after);
+    if (after < compacted || rows.length - 1 < there)
       throw new RevisionCompacted(
         `the changes after revision ${after} are gone: history starts after ${compacted}`,
       );
@@ -104,8 +105,7 @@ export class Reader {
     return this.#sessions.run(new Deadline(READ_MS), async (sql, host) => {
       const known = this.#known.revision;
       const rows = await query(sql);
-      if (rows[0] === undefined)
-        throw new StoreCorrupt("the metadata database has lost its revision");
+      if (rows[0] === undefined) throw tablesEmptied();
       if (rows[0][1] !== this.#known.identity) throw storeReplaced();
       const revision = Number(rows[0][0]);
       if (revision < known) throw serverBehind(known, revision, host);

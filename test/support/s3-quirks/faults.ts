@@ -14,6 +14,8 @@ export type FaultAction =
   | { readonly cutRequest: number }
   /** Ended after so many bytes of the answer's body: by a reset, or `gently`. */
   | { readonly cutAnswer: number; readonly gently?: boolean }
+  /** The answer, which must be one in XML, without these elements. */
+  | { readonly leaveOut: readonly string[] }
   /** Nothing comes back, ever: the request is not read, or it is done and only the answer stays away. */
   | { readonly hang: "request" | "answer" }
   /** Passed on after so many milliseconds. */

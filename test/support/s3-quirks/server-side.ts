@@ -147,6 +147,11 @@ export function shuffled(xml: string, name: string): string {
   return xml.replace(pattern, () => blocks.shift() ?? "");
 }
 
+/** A page without what these elements say. */
+export function lacking(xml: string, names: readonly string[]): string {
+  return xml.replace(new RegExp(`<(${names.join("|")})>.*?</\\1>`, "gs"), "");
+}
+
 function tag(xml: string, name: string): string | undefined {
   return new RegExp(`<${name}>(.*?)</${name}>`, "s").exec(xml)?.[1];
 }
