@@ -315,11 +315,9 @@ test("while the journal is away memory is bounded, and what was not kept is read
   await Bun.sleep(1200);
   expect(recorder.status().behind.commits).toBeLessThan(110);
   expect(recorder.status().heard).toBeLessThan(200);
-  const started = performance.now();
   renameSync(`${bench.journal}-away`, bench.journal);
   const { revision } = await plain.get([]);
   while (recorder.status().covered < revision) await Bun.sleep(20);
-  expect(performance.now() - started).toBeLessThan(3000);
   const { store: copy } = await bench.rebuilt();
   expect(await stateHash(copy)).toBe(await stateHash(plain));
 }, 20_000);

@@ -109,7 +109,10 @@ test("holders killed one after another at any moment leave a beginning of the ri
   const id = newId();
   const store = await openFileStore({ directory });
   let before = 0;
-  for (const after of [30, 0, 7, 21, 13, 40]) {
+  // On a slow machine the first come to nothing.
+  const patience = [30, 0, 7, 21, 13, 40, 100, 400, 1600];
+  for (const [turn, after] of patience.entries()) {
+    if (turn > 5 && before > 0) break;
     await killed(CONTINUER, after, directory, id);
     const bytes = fs.readFileSync(join(directory, "uploads", id));
     expect(bytes.byteLength).toBeGreaterThanOrEqual(before);

@@ -251,14 +251,21 @@ test("processes killed at any moment keep what was put and bring back nothing th
   const live = new Map<string, number>();
   const gone = new Set<string>();
   for (const after of [0, 5, 11, 3]) {
-    const children = [1, 2].map(() =>
-      Bun.spawn([process.execPath, "-e", CHURNER, directory], { stderr: "inherit" }),
-    );
-    await Bun.sleep(400 + after);
-    for (const child of children) child.kill("SIGKILL");
-    for (const child of children) {
-      const lines = (await new Response(child.stdout).text()).split("\n").slice(0, -1);
-      expect(lines.length).toBeGreaterThan(5);
+    const children = [1, 2].map((child) => {
+      const said = join(root, `said-${after}-${child}`);
+      const stdio = ["ignore", Bun.file(said), "inherit"] as const;
+      return {
+        said,
+        child: Bun.spawn([process.execPath, "-e", CHURNER, directory], { stdio: [...stdio] }),
+      };
+    });
+    const linesOf = (said: string) => fs.readFileSync(said, "utf8").split("\n").slice(0, -1);
+    while (children.some(({ said }) => linesOf(said).length <= 5)) await Bun.sleep(5);
+    await Bun.sleep(after);
+    for (const { child } of children) child.kill("SIGKILL");
+    for (const { child, said } of children) {
+      await child.exited;
+      const lines = linesOf(said);
       for (const [what, locator = "", size] of lines.map((line) => line.split(" "))) {
         if (what === "put") live.set(locator, Number(size));
         else live.delete(locator);
