@@ -130,6 +130,35 @@ describeEtcd("etcd, set up", () => {
     await store.close();
   }, 60_000);
 
+  test("a watch hears what begins with its prefix; heartbeats are nobody's records", async () => {
+    await using etcd = await startEtcd();
+    const store = await openEtcd(etcd);
+    const { revision: after } = await store.get([]);
+    const heard: Record<string, string[]> = { "": [], "b!": [] };
+    const stop = new AbortController();
+    const watches = Object.entries(heard).map(async ([prefix, keys]) => {
+      for await (const { changes } of store.watch({ prefix, after, signal: stop.signal }))
+        keys.push(...changes.map(({ key }) => key));
+    });
+    const made = ["a!1", "b!1", "b!2", "c!1"];
+    for (const key of made) await store.commit(put(key));
+    const beats = () => etcd.ctl("get", "--prefix", "--keys-only", "holdfast/data/").match(/ÿ/g);
+    while ((beats()?.length ?? 0) < 2) await Bun.sleep(100);
+    await store.commit(put("b!3"));
+    while (heard["b!"]?.at(-1) !== "b!3" || heard[""]?.at(-1) !== "b!3") await Bun.sleep(10);
+    stop.abort();
+    await Promise.all(watches);
+    expect(heard).toEqual({ "": [...made, "b!3"], "b!": ["b!1", "b!2", "b!3"] });
+
+    const keysOf = async (prefix: string, reverse: boolean, limit: number) =>
+      (await store.scan({ prefix, reverse, limit })).entries.map(({ key }) => key);
+    expect(await keysOf("", false, 10)).toEqual(["a!1", "b!1", "b!2", "b!3", "c!1"]);
+    expect(await keysOf("", true, 1)).toEqual(["c!1"]);
+    expect(await keysOf("b!", false, 3)).toEqual(["b!1", "b!2", "b!3"]);
+    expect(await keysOf("b!", true, 1)).toEqual(["b!3"]);
+    await store.close();
+  }, 60_000);
+
   test("commits whose events come in several pieces are shown whole", async () => {
     await using etcd = await startEtcd();
     const store = await openEtcd(etcd);

@@ -3,7 +3,7 @@ import type { Change } from "../port.ts";
 import type { Space } from "./space.ts";
 import { decode, type RawRevision, type WatchAnswer } from "./wire.ts";
 
-/** One revision's events below the prefix; none when it only shows how far the stream has come. */
+/** One revision's changes; none when it only shows how far the stream has come. */
 export interface Step {
   readonly raw: RawRevision;
   readonly changes: Change["changes"];
@@ -12,13 +12,11 @@ export interface Step {
 /** Puts the events of one revision together, over however many messages they come. */
 export class StepReader {
   readonly #space: Space;
-  readonly #prefix: string;
   #raw: RawRevision = 0;
   #changes: Change["changes"][number][] = [];
 
-  constructor(space: Space, prefix: string) {
+  constructor(space: Space) {
     this.#space = space;
-    this.#prefix = prefix;
   }
 
   /** The revisions that this message completes, in order. */
@@ -30,7 +28,7 @@ export class StepReader {
         this.#raw = raw;
       }
       const key = this.#space.keyOf(kv.key);
-      if (key?.startsWith(this.#prefix) === true)
+      if (key !== undefined)
         this.#changes.push({ key, value: type === "DELETE" ? undefined : decode(kv.value) });
     }
     // Only a fragment may end within a revision.

@@ -9,7 +9,7 @@ import {
   type ScanResult,
   StoreUnavailable,
 } from "../port.ts";
-import type { Space } from "./space.ts";
+import { endOf, type Space } from "./space.ts";
 import type { TruthReader } from "./truth.ts";
 import { decode, type Kv, type Operation, type RangeAnswer } from "./wire.ts";
 
@@ -66,28 +66,29 @@ export class Reader {
     const { prefix, after, limit, reverse = false, keysOnly = false } = options;
     // Keys are ASCII: their order as texts is their order by byte.
     let from = prefix;
-    let to = prefix === "" ? undefined : endOf(prefix);
+    let to = endOf(prefix);
     if (after !== undefined) {
       // The first key after a key is that key and a NUL.
       if (!reverse && after >= from) from = `${after}\0`;
-      if (reverse && (to === undefined || after < to)) to = after;
+      if (reverse && after < to) to = after;
     }
     const range: Operation = {
       request_range: {
         key: this.#space.record(from),
-        range_end: to === undefined ? this.#space.data[1] : this.#space.record(to),
+        range_end: this.#space.record(to),
         limit: String(limit),
         ...(reverse ? { sort_order: "DESCEND", sort_target: "KEY" } : {}),
         ...(keysOnly ? { keys_only: true } : {}),
       },
     };
     // To etcd, an end that is not after the beginning is no empty range.
-    const empty = to !== undefined && to <= from;
+    const empty = to <= from;
     const { raw, stale, ranges } = await this.#snapshot(empty ? [] : [range]);
     const { kvs = [], more = false } = ranges[0] ?? {};
-    const entries = kvs.map((kv) => {
-      const key = this.#space.keyOf(kv.key) ?? "";
-      return keysOnly ? { key, value: "", version: ABSENT } : this.#entry(key, kv);
+    const entries = kvs.flatMap((kv) => {
+      const key = this.#space.keyOf(kv.key);
+      if (key === undefined) return [];
+      return [keysOnly ? { key, value: "", version: ABSENT } : this.#entry(key, kv)];
     });
     return { revision: this.#space.revision(raw), stale, entries, more };
   }
@@ -134,10 +135,4 @@ export class Reader {
   #entry(key: string, { value, mod_revision }: Kv): Entry {
     return { key, value: decode(value), version: this.#space.revision(mod_revision) };
   }
-}
-
-/** The bound above every key that starts with `prefix`. */
-function endOf(prefix: string): string {
-  const last = prefix.length - 1;
-  return prefix.slice(0, last) + String.fromCharCode(prefix.charCodeAt(last) + 1);
 }

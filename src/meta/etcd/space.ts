@@ -3,7 +3,8 @@
  *
  * `<prefix>store`          the store's own record: its epoch and identity
  * `<prefix>data/<key>`     the records
- * `<prefix>data0`          the heartbeat; directly after the records, so that one watcher can have both in order
+ * `<prefix>data/<begin>ÿ`  the heartbeat of the records that begin so; directly after them, since keys are ASCII, so
+ *                         that one watcher can have both in order
  * `<prefix>outcome/<uuid>` what became of a commit whose answer may get lost
  *
  * A revision is epoch × 2^40 + etcd's own: a store that is built anew gets a higher epoch, and no version is
@@ -14,6 +15,8 @@ import { decode, encode, type Compare, type Operation, type RawRevision } from "
 
 const EPOCH = 2 ** 40;
 const EPOCHS_MAX = 2 ** 13;
+/** Greater than what any key may go on with. */
+const AFTER = "\u00ff";
 
 export interface StoreRecord {
   readonly epoch: number;
@@ -25,32 +28,35 @@ export interface StoreRecord {
 /** The names, which need no record. */
 export class Names {
   readonly store: string;
-  readonly heartbeat: string;
-  /** All records: from the first, to before the second. */
+  /** All records and heartbeats: from the first, to before the second. */
   readonly data: readonly [string, string];
-  /** The records and the heartbeat. */
-  readonly followed: readonly [string, string];
   readonly #data: string;
   readonly #outcome: string;
 
   constructor(prefix: string) {
     this.#data = `${prefix}data/`;
     this.#outcome = `${prefix}outcome/`;
-    const end = `${prefix}data0`;
     this.store = encode(`${prefix}store`);
-    this.heartbeat = encode(end);
-    this.data = [encode(this.#data), encode(end)];
-    this.followed = [encode(this.#data), encode(`${end}\0`)];
+    this.data = [encode(this.#data), encode(`${prefix}data0`)];
   }
 
   record(key: string): string {
     return encode(this.#data + key);
   }
 
-  /** The port's key of a record, or `undefined` for the heartbeat. */
+  heartbeat(prefix: string): string {
+    return this.record(endOf(prefix));
+  }
+
+  /** The records whose keys begin with `prefix`, and their heartbeat: from the first, to before the second. */
+  followed(prefix: string): readonly [string, string] {
+    return [this.record(prefix), this.record(`${endOf(prefix)}\0`)];
+  }
+
+  /** The port's key of a record, or `undefined` for a heartbeat. */
   keyOf(name: string): string | undefined {
-    const text = decode(name);
-    return text.startsWith(this.#data) ? text.slice(this.#data.length) : undefined;
+    const key = decode(name).slice(this.#data.length);
+    return key.endsWith(AFTER) ? undefined : key;
   }
 
   outcome(): string {
@@ -130,4 +136,9 @@ function parseRecord(value: string): StoreRecord {
   throw new StoreCorrupt(
     `the store record in etcd is not ours: "${decode(value)}" (metadata.etcd.prefix)`,
   );
+}
+
+/** Above every key that begins with `prefix`. */
+export function endOf(prefix: string): string {
+  return prefix + AFTER;
 }

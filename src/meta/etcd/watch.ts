@@ -1,7 +1,6 @@
 /**
- * Following the commits. Every stream follows all records and the heartbeat behind them, and sorts out the prefix
- * here: a heartbeat that comes through the same watcher shows that the stream lives, and that nothing before it
- * is still to come.
+ * Following the commits. A stream follows the records below its prefix and the heartbeat behind them: one that comes
+ * through the same watcher shows that the stream lives, and that nothing before it is still to come.
  */
 import { type Change, type MetaStore, RevisionCompacted, StoreUnavailable } from "../port.ts";
 import { LineReader, type Step, StepReader } from "./changes.ts";
@@ -10,7 +9,7 @@ import { meaningOf, permissionDenied, TokenRefused, Unanswered } from "./failure
 import { ATTEMPT_MS } from "./insist.ts";
 import type { Space } from "./space.ts";
 import type { TruthReader } from "./truth.ts";
-import type { WatchAnswer } from "./wire.ts";
+import type { Txn, WatchAnswer } from "./wire.ts";
 
 /** After so long a silence a watcher writes the heartbeat itself, and then must hear it. */
 const SILENCE_MS = 2000;
@@ -47,8 +46,8 @@ export class Watcher {
         if (!isFirst) await this.#requireSame();
         isFirst = false;
         const ending = AbortSignal.any([signal, this.#closed]);
-        const stream = new Stream(this.#client, this.#space, ending);
-        for await (const { raw, changes } of stream.steps(prefix, seen)) {
+        const stream = new Stream(this.#client, this.#space, prefix, ending);
+        for await (const { raw, changes } of stream.steps(seen)) {
           refused = 0;
           if (raw <= seen) continue;
           seen = raw;
@@ -78,22 +77,24 @@ export class Watcher {
 class Stream {
   readonly #client: EtcdClient;
   readonly #space: Space;
+  readonly #prefix: string;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #abort = (): void => this.#stop.abort();
 
-  constructor(client: EtcdClient, space: Space, signal: AbortSignal) {
+  constructor(client: EtcdClient, space: Space, prefix: string, signal: AbortSignal) {
     this.#client = client;
     this.#space = space;
+    this.#prefix = prefix;
     this.#signal = signal;
     signal.addEventListener("abort", this.#abort);
     if (signal.aborted) this.#abort();
   }
 
   /** What happened at `from` and later: the caller knows `from`, and etcd says so when it is gone. */
-  async *steps(prefix: string, from: number): AsyncGenerator<Step, void, void> {
+  async *steps(from: number): AsyncGenerator<Step, void, void> {
     try {
-      const [key, range_end] = this.#space.followed;
+      const [key, range_end] = this.#space.followed(this.#prefix);
       const create_request = { key, range_end, start_revision: String(from), fragment: true };
       const opened = await this.#client.open(
         "/v3/watch",
@@ -101,7 +102,7 @@ class Stream {
         this.#stop,
         ATTEMPT_MS,
       );
-      const steps = new StepReader(this.#space, prefix);
+      const steps = new StepReader(this.#space);
       for await (const answer of this.#answers(opened)) yield* steps.push(answer);
     } finally {
       this.#signal.removeEventListener("abort", this.#abort);
@@ -165,8 +166,12 @@ class Stream {
   }
 
   async #beat(): Promise<void> {
-    const body = { key: this.#space.heartbeat, value: "" };
+    const beat: Txn = {
+      // Where a store has been removed, no heartbeat is to be in the way of the next.
+      compare: [this.#space.sameStore],
+      success: [{ request_put: { key: this.#space.heartbeat(this.#prefix), value: "" } }],
+    };
     // If it cannot be written it is not heard, and that is what counts.
-    await this.#client.call("/v3/kv/put", body, ATTEMPT_MS).catch(() => undefined);
+    await this.#client.call("/v3/kv/txn", beat, ATTEMPT_MS).catch(() => undefined);
   }
 }
