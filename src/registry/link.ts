@@ -29,25 +29,37 @@ export async function hasBlob(
   });
 }
 
+export interface LinkOptions {
+  /** Whose record goes in the same commit. */
+  readonly session?: string | undefined;
+  /** `linkKeys`, where they have just been read to push. */
+  readonly seen?: readonly (Entry | undefined)[];
+}
+
+/** What a link depends on: blob, link, repository. */
+export function linkKeys(name: RepositoryName, digest: Digest): readonly [string, string, string] {
+  return [keys.blob(digest), keys.link(digest, name), keys.repository(name)];
+}
+
 /**
  * Links a blob into the repository. Its bytes are stored already, or `bytes` stores them, and is asked to only
- * while none that were checked are held. The record of the upload session goes in the same commit.
+ * while none that were checked are held.
  */
 export async function linkBlob(
   ctx: Context,
   name: RepositoryName,
   digest: Digest,
   bytes: StoredBlob | (() => Promise<StoredBlob>),
-  session?: string,
+  { session, seen }: LinkOptions = {},
 ): Promise<void> {
-  const [blobKey, linkKey, repositoryKey] = [
-    keys.blob(digest),
-    keys.link(digest, name),
-    keys.repository(name),
-  ];
+  const wanted = linkKeys(name, digest);
+  const [, linkKey] = wanted;
   const incoming = new IncomingBytes(ctx, digest, bytes);
+  // The commit expects all of it: what has changed since makes a conflict, and is read anew.
+  let known = seen;
   const abandoned = await commitPlan(ctx.meta, async () => {
-    const entries = await readToPush(ctx, [blobKey, linkKey, repositoryKey]);
+    const entries = known ?? (await readToPush(ctx, wanted));
+    known = undefined;
     const settled = await incoming.settle(entries[0]);
     const join = joinRepository(ctx, name, entries[2]);
     const put = [...join.put, ...settled.put];

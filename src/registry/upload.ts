@@ -7,6 +7,7 @@ import {
   type StoredBlob,
 } from "../blobs/port.ts";
 import { keys } from "../meta/keys.ts";
+import type { Entry } from "../meta/port.ts";
 import { decode, encode, type UploadRecord, type Versioned } from "./records.ts";
 import { digestOf } from "../blobs/content.ts";
 import { algorithmOf, type Algorithm, type Digest } from "../oci/digest.ts";
@@ -14,7 +15,7 @@ import { OciError } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/name.ts";
 import { uploadRange, type ByteSpan } from "../oci/range.ts";
 import { commitPlan, expectation, readToPush, type Caller, type Context } from "./context.ts";
-import { hasBlob, linkBlob } from "./link.ts";
+import { hasBlob, linkBlob, linkKeys } from "./link.ts";
 import { mintSessionId, readSessionId } from "./session.ts";
 
 /** Blobs up to this size are gathered in memory and written at once, in bytes. */
@@ -106,13 +107,14 @@ export async function finishUpload(
   digest: Digest,
   chunk: Chunk,
 ): Promise<void> {
-  const found = await findSession(ctx, caller, name, id);
   // Without content it ends what earlier requests sent, whether or not they have noted it by now.
   const { length = Infinity } = chunk.content;
-  if (found.record === undefined && length > 0 && length <= SMALL_MAX) {
-    if ((await ctx.blobs.uploadSize(id)) === undefined) {
-      return finishSmall(ctx, found, digest, chunk);
-    }
+  const isSmall = length > 0 && length <= SMALL_MAX;
+  // Read with the session: what has changed when the body is there makes a conflict.
+  const further = isSmall ? linkKeys(name, digest) : [];
+  const { seen, ...found } = await findSession(ctx, caller, name, id, further);
+  if (isSmall && found.record === undefined && (await ctx.blobs.uploadSize(id)) === undefined) {
+    return finishSmall(ctx, found, digest, chunk, seen);
   }
   const { session, upload } = await hold(ctx, found);
   try {
@@ -134,7 +136,7 @@ export async function finishUpload(
     if (isEmpty && (await hasBlob(ctx, name, digest))) return;
     throw digestInvalid(digest, error.actual);
   }
-  await linkBlob(ctx, name, digest, stored, session.record && id);
+  await linkBlob(ctx, name, digest, stored, { session: session.record && id });
 }
 
 /**
@@ -175,17 +177,20 @@ async function findSession(
   caller: Caller,
   name: RepositoryName,
   id: string,
-): Promise<Session> {
+  /** Keys to read beside it. */
+  further: readonly string[] = [],
+): Promise<Session & { readonly seen: readonly (Entry | undefined)[] }> {
   const owner = { repository: name, subject: caller.subject };
   const said = readSessionId(ctx.uploadSecret, owner, id);
   if (said === undefined) throw uploadUnknown(id);
-  const record = await readRecord(ctx, id);
+  const [entry, ...seen] = await readToPush(ctx, [keys.upload(id), ...further]);
+  const record = decode<UploadRecord>(entry);
   const active = record?.value.at ?? said.openedAt;
   if (record?.value.cancelled || active + ctx.options.uploadExpiry < ctx.clock.now()) {
     throw uploadUnknown(id);
   }
   requireHere(ctx, record);
-  return { id, name, caller, algorithm: said.algorithm, record };
+  return { id, name, caller, algorithm: said.algorithm, record, seen };
 }
 
 async function hold(
@@ -283,6 +288,7 @@ async function finishSmall(
   session: Session,
   digest: Digest,
   { content, span }: Chunk,
+  seen: readonly (Entry | undefined)[],
 ): Promise<void> {
   const announced = checkSpan(0, content, span);
   checkBlobSize(ctx, announced ?? 0);
@@ -292,7 +298,7 @@ async function finishSmall(
   const { name } = session;
   const actual = digestOf(bytes, algorithmOf(digest));
   if (actual !== digest) throw digestInvalid(digest, actual);
-  await linkBlob(ctx, name, digest, async () => ctx.blobs.put(digest, bytes));
+  await linkBlob(ctx, name, digest, async () => ctx.blobs.put(digest, bytes), { seen });
 }
 
 /** Leaves the session to its next request, noted while nobody else can write. Throws BLOB_UPLOAD_UNKNOWN when it was cancelled. */
