@@ -21,7 +21,8 @@ export async function openOfCluster(
   const engine = await openEtcd(clusterEtcd(cluster, link, access));
   const linked = await openLinked({ engine, socket: committer, onLost });
   const meta = held.adopt(lastKnown(linked, mayBeShownStale), (open) => open.close());
-  const presence = held.use(await Presence.begin({ meta, run }));
+  // Uploads are held by their node, which its parent beats for.
+  const presence = held.use(await Presence.begin({ meta, run, isSeen: false }));
   const { data } = config;
   const { local, nodes, blobs } = await openCopies(held, {
     cluster,

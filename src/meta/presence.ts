@@ -22,20 +22,24 @@ export interface PresenceOptions {
   readonly meta: MetaStore;
   /** Names this process among all that ever ran. */
   readonly run: string;
+  /** False for one that sees the others, and whom nobody needs to see. Default true. */
+  readonly isSeen?: boolean;
 }
 
 export class Presence implements AsyncDisposable {
   readonly #meta: MetaStore;
   readonly run: string;
+  readonly #isSeen: boolean;
   readonly #seen = new Map<string, Sighting>();
   #beats = 0;
   /** `performance.now()` of the latest look at the others. */
   #looked = performance.now();
   readonly #loop: Beat;
 
-  private constructor({ meta, run }: PresenceOptions) {
+  private constructor({ meta, run, isSeen = true }: PresenceOptions) {
     this.#meta = meta;
     this.run = run;
+    this.#isSeen = isSeen;
     // A beat that fails is made up for by the next.
     this.#loop = new Beat(BEAT_MS, () => this.#beat().catch(() => {}));
   }
@@ -68,6 +72,7 @@ export class Presence implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#loop.stop(BEAT_MS);
+    if (!this.#isSeen) return;
     try {
       await this.buried(this.run);
     } catch (error) {
@@ -87,10 +92,11 @@ export class Presence implements AsyncDisposable {
 
   async #beat(): Promise<void> {
     this.#beats++;
-    await this.#meta.commit({
-      put: [{ key: keys.alive(this.run), value: JSON.stringify(this.#beats) }],
-    });
-    const { entries } = await this.#meta.scan({ prefix: keys.alives, limit: RUNS_MAX });
+    const value = JSON.stringify(this.#beats);
+    if (this.#isSeen) await this.#meta.commit({ put: [{ key: keys.alive(this.run), value }] });
+    const { entries, stale } = await this.#meta.scan({ prefix: keys.alives, limit: RUNS_MAX });
+    // Without a majority nobody's beats can be written.
+    if (stale) return;
     const dead: string[] = [];
     const present = new Set<string>();
     for (const { key, value } of entries) {

@@ -98,6 +98,17 @@ describe("the nodes", () => {
     expect(nodes.all()[1]?.downSince).toBeUndefined();
   });
 
+  test("are seen by a process that is not seen itself", async () => {
+    const meta = openMeta();
+    await begin(meta, "run-a");
+    const looking = await Presence.begin({ meta, run: "worker", isSeen: false });
+    ends.push(() => looking[Symbol.asyncDispose]());
+    expect(await looking.isAlive("run-a")).toBe(true);
+    expect(await looking.isAlive("run-b")).toBe(false);
+    const { entries } = await meta.scan({ prefix: keys.alives, limit: 10 });
+    expect(entries.map(({ key }) => key)).toEqual([keys.alive("run-a")]);
+  });
+
   test("come, change and go while they are followed", async () => {
     const meta = openMeta();
     const a = await begin(meta, "run-a");
