@@ -1,4 +1,4 @@
-import type { Usage } from "./measure.ts";
+import type { Processes, Usage } from "./measure.ts";
 import { cpuSeconds, measured } from "./measure.ts";
 import type { Server, ServerName } from "./servers.ts";
 import { nodesOf } from "./servers.ts";
@@ -61,10 +61,10 @@ export interface Figure {
   run(bench: Bench): Promise<Result>;
 }
 
-/** A process that works for all servers, such as their database. */
+/** What keeps things for servers, such as their database; counted by itself also where a server has started it. */
 export interface Helper {
   readonly name: string;
-  readonly pid: number;
+  readonly pid: Processes;
 }
 
 /** What every figure is given. */
@@ -80,20 +80,21 @@ export interface Bench {
   /** A directory for files to push, in memory if there is room. */
   readonly sources: string;
   readonly holdfast: Server | undefined;
-  readonly twoNodes?: Server | undefined;
+  /** Holdfast again: as all of its nodes, which get the requests in turn. */
+  readonly allNodes?: Server | undefined;
   readonly distribution: Server | undefined;
   readonly nginx: Server | undefined;
   /** What the servers store their things in, where that is not themselves. */
   readonly stores: readonly Helper[];
   /** Starts a Holdfast beside the one under test, on the data of that name; the caller stops it. */
   another(name: string, workers: number): Promise<Server>;
-  /** The highest PSS and RSS of each server so far, in bytes. */
-  readonly peaks: Map<ServerName, { pss: number; rss: number }>;
+  /** The highest memory of each server so far. */
+  readonly peaks: Map<ServerName, Omit<Usage, "cpuSeconds">>;
   progress(what: string): void;
 }
 
 export const registries = (bench: Bench): Server[] =>
-  [bench.holdfast, bench.twoNodes, bench.distribution].filter((server) => server !== undefined);
+  [bench.holdfast, bench.allNodes, bench.distribution].filter((server) => server !== undefined);
 
 /** Runs work that loads a server, and remembers the server's highest memory. */
 export const observed = async <T>(
@@ -101,12 +102,15 @@ export const observed = async <T>(
   server: Server,
   work: () => Promise<T>,
 ): Promise<{ readonly value: T; readonly usage: Usage }> => {
-  const pids = nodesOf(server).map(({ pid }) => pid);
-  const seen = await measured(pids, work);
-  const peak = bench.peaks.get(server.name) ?? { pss: 0, rss: 0 };
+  const pids = nodesOf(server).flatMap(({ pid }) => pid);
+  const apart = bench.stores.flatMap(({ pid }) => pid);
+  const seen = await measured(pids, work, apart);
+  const { usage } = seen;
+  const peak = bench.peaks.get(server.name) ?? usage;
   bench.peaks.set(server.name, {
-    pss: Math.max(peak.pss, seen.usage.peakPss),
-    rss: Math.max(peak.rss, seen.usage.peakRss),
+    peakPss: Math.max(peak.peakPss, usage.peakPss),
+    peakRss: Math.max(peak.peakRss, usage.peakRss),
+    peakNodeRss: Math.max(peak.peakNodeRss, usage.peakNodeRss),
   });
   return seen;
 };
@@ -117,7 +121,7 @@ export interface Plan {
   readonly unit: string;
   readonly work: string;
   readonly servers: readonly Server[];
-  /** Not timed; what all servers get in this round. */
+  /** Not timed; what the next server gets, which none has had before: two of them may be one cluster. */
   readonly prepare?: (round: number) => Promise<void>;
   readonly once: (server: Server, round: number) => Promise<Reading>;
 }
@@ -152,6 +156,7 @@ const summarize = (
       : { stores: Object.fromEntries([...stores].map(([name, used]) => [name, used / work])) }),
     peakPss: Math.max(...usages.map((usage) => usage.peakPss)),
     peakRss: Math.max(...usages.map((usage) => usage.peakRss)),
+    peakNodeRss: Math.max(...usages.map((usage) => usage.peakNodeRss)),
     rounds,
   };
 };
@@ -167,8 +172,8 @@ interface Seen {
 export const alternate = async (bench: Bench, plan: Plan): Promise<Line> => {
   const readings = new Map<Server, Seen>();
   for (let round = 0; round < bench.rounds; round++) {
-    await plan.prepare?.(round);
     for (const server of plan.servers) {
+      await plan.prepare?.(round);
       bench.progress(`${plan.name}: ${server.name}, round ${round + 1} of ${bench.rounds}`);
       const before = bench.stores.map(({ pid }) => cpuSeconds(pid));
       const { value, usage } = await observed(bench, server, () => plan.once(server, round));

@@ -12,6 +12,7 @@ import { serveCommits } from "../src/meta/link/server.ts";
 import { makeDigest } from "../src/oci/digest.ts";
 import { Connection } from "./client.ts";
 import { config, imageManifest, randomBlob } from "./payload.ts";
+import type { Processes } from "./measure.ts";
 import { measured } from "./measure.ts";
 import { pushBlob, pushManifest } from "./registry.ts";
 import { startDistribution, startHoldfast } from "./servers.ts";
@@ -62,7 +63,7 @@ const write = async (port: number, data: string): Promise<void> => {
 interface Place {
   readonly name: string;
   readonly port: number;
-  readonly pid: number;
+  readonly pid: Processes;
 }
 
 /** Pushes `count` of something made beforehand; resolves to how many a second. */

@@ -3,6 +3,8 @@ import { join, resolve } from "node:path";
 import type { Bench, Count, Figure, Helper, Line, Target } from "./bench.ts";
 import { figures } from "./figures/index.ts";
 import { describeMachine } from "./machine.ts";
+import { clusterFigures } from "./cluster/figures.ts";
+import { startCluster } from "./cluster/servers.ts";
 import type { Options } from "./options.ts";
 import { parseOptions, usage } from "./options.ts";
 import { killAll, output } from "./processes.ts";
@@ -110,6 +112,34 @@ const startShared = async (options: Options, dir: string): Promise<Suite> => {
   };
 };
 
+const startThree = async (options: Options, dir: string): Promise<Suite> => {
+  progress("starting three nodes");
+  const { oneNode, allNodes, etcd } = await startCluster(dir, options.port);
+  const started: Partial<Record<ServerName, Server>> = {
+    holdfast: oneNode,
+    "three nodes": allNodes,
+  };
+  if (options.servers.includes("distribution")) {
+    progress("starting distribution");
+    const place = { dir: join(dir, "distribution"), port: options.port + 40 };
+    started.distribution = await startDistribution(place);
+  }
+  const heading = {
+    name: "cluster-results",
+    title: "Holdfast's cluster beside distribution",
+    method:
+      "Three nodes of two workers and an etcd each, with the copies that they make by default, share the cores and the disk that distribution has to itself. They are one server, asked at one node (holdfast) or, request by request, at each in turn (three nodes); CPU and memory are those of all three, what their etcds used is said beside it.",
+  };
+  return {
+    heading,
+    servers: started,
+    stores: [etcd],
+    figures: clusterFigures(options.port + 50),
+  };
+};
+
+const suites = { solo: startSolo, shared: startShared, cluster: startThree };
+
 /** Runs what was asked for; true if every figure could be measured. */
 const run = async (options: Options): Promise<boolean> => {
   // Children inherit it, so that servers and clients share the same cores on any machine.
@@ -120,9 +150,9 @@ const run = async (options: Options): Promise<boolean> => {
     throw new Error(`${dir} has less than ${needed / gib} GiB free: name another place with --dir`);
   const shared = "/dev/shm";
   const sources = free(shared) > 6 * gib ? makeTemporary(shared) : dir;
-  const suite = await (options.shared ? startShared : startSolo)(options, dir);
+  const suite = await suites[options.shape](options, dir);
   const { heading, servers, stores } = suite;
-  const { "two nodes": twoNodes, ...versioned } = servers;
+  const { "two nodes": twoNodes, "three nodes": threeNodes, ...versioned } = servers;
   const machine = await describeMachine(dir, [...Object.values(versioned), ...stores]);
   const bench: Bench = {
     quick: options.quick,
@@ -132,7 +162,7 @@ const run = async (options: Options): Promise<boolean> => {
     dir,
     sources,
     holdfast: servers.holdfast,
-    twoNodes,
+    allNodes: twoNodes ?? threeNodes,
     distribution: servers.distribution,
     nginx: servers.nginx,
     stores,

@@ -7,6 +7,8 @@ export interface Usage {
   readonly cpuSeconds: number;
   readonly peakPss: number;
   readonly peakRss: number;
+  /** The highest RSS of one of them alone: of a node. */
+  readonly peakNodeRss: number;
 }
 
 /** USER_HZ is 100 on every Linux that Bun runs on (proc(5)). */
@@ -16,13 +18,16 @@ const samplePeriod = 200;
 /** One process or several, each with all its descendants. */
 export type Processes = number | readonly number[];
 
-const treesOf = (processes: Processes): number[] =>
-  [processes].flat().flatMap((pid) => processTree(pid));
+/** Without those below `apart`, which are counted by themselves. */
+const treesOf = (processes: Processes, apart: Processes): number[] => {
+  const without = [apart].flat();
+  return [processes].flat().flatMap((pid) => processTree(pid, without));
+};
 
 /** utime + stime of all processes, in seconds (proc(5): fields 14 and 15 of stat). */
-export const cpuSeconds = (pid: Processes): number => {
+export const cpuSeconds = (pid: Processes, apart: Processes = []): number => {
   let ticks = 0;
-  for (const id of treesOf(pid)) {
+  for (const id of treesOf(pid, apart)) {
     try {
       const stat = readFileSync(`/proc/${id}/stat`, "utf8");
       const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -35,9 +40,12 @@ export const cpuSeconds = (pid: Processes): number => {
 };
 
 /** PSS and RSS of them in bytes. Read asynchronously, so that a client in this process goes on. */
-export const memory = async (pid: Processes): Promise<{ pss: number; rss: number }> => {
+export const memory = async (
+  pid: Processes,
+  apart: Processes = [],
+): Promise<{ pss: number; rss: number }> => {
   const total = { pss: 0, rss: 0 };
-  const rollups = treesOf(pid).map((id) =>
+  const rollups = treesOf(pid, apart).map((id) =>
     readFile(`/proc/${id}/smaps_rollup`, "utf8").catch(() => ""),
   );
   for (const rollup of await Promise.all(rollups)) {
@@ -50,26 +58,37 @@ export const memory = async (pid: Processes): Promise<{ pss: number; rss: number
 export const measured = async <T>(
   pid: Processes,
   work: () => Promise<T>,
+  apart: Processes = [],
 ): Promise<{ readonly value: T; readonly usage: Usage }> => {
-  const peak = await memory(pid);
+  const peak = { peakPss: 0, peakRss: 0, peakNodeRss: 0 };
   const finished = new AbortController();
   const sample = async (): Promise<void> => {
-    const now = await memory(pid);
-    peak.pss = Math.max(peak.pss, now.pss);
-    peak.rss = Math.max(peak.rss, now.rss);
+    const nodes = await Promise.all([pid].flat().map(async (node) => memory(node, apart)));
+    const sum = (of: (one: { pss: number; rss: number }) => number): number =>
+      nodes.reduce((total, node) => total + of(node), 0);
+    peak.peakPss = Math.max(
+      peak.peakPss,
+      sum(({ pss }) => pss),
+    );
+    peak.peakRss = Math.max(
+      peak.peakRss,
+      sum(({ rss }) => rss),
+    );
+    peak.peakNodeRss = Math.max(peak.peakNodeRss, ...nodes.map(({ rss }) => rss));
   };
+  await sample();
   const sampler = (async () => {
     while (!finished.signal.aborted) {
       await Bun.sleep(samplePeriod);
       await sample();
     }
   })();
-  const before = cpuSeconds(pid);
+  const before = cpuSeconds(pid, apart);
   try {
     const value = await work();
-    const used = cpuSeconds(pid) - before;
+    const used = cpuSeconds(pid, apart) - before;
     await sample();
-    return { value, usage: { cpuSeconds: used, peakPss: peak.pss, peakRss: peak.rss } };
+    return { value, usage: { cpuSeconds: used, ...peak } };
   } finally {
     finished.abort();
     await sampler;

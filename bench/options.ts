@@ -3,8 +3,8 @@ import type { ServerName } from "./servers.ts";
 
 export interface Options {
   readonly quick: boolean;
-  /** The shared shape, one node and two, instead of the solo one. */
-  readonly shared: boolean;
+  /** Solo: one process tree with its files. The others: one node, and all nodes in turn. */
+  readonly shape: "solo" | "shared" | "cluster";
   /** Numbers of the figures to run; empty means all. */
   readonly only: readonly number[];
   readonly servers: readonly ServerName[];
@@ -22,6 +22,8 @@ bench/results.md; a shortened or partial one writes them to .cache/bench.
 
   --shared          one node and two on PostgreSQL and an S3 server (versitygw), beside distribution
                     on the same S3 server; writes shared-results.json and shared-results.md
+  --cluster         three nodes with an etcd each, asked at one node and in turn, beside distribution;
+                    writes cluster-results.json and cluster-results.md
   --quick           a few minutes: short loads, one round, 5,000 entries instead of 100,000
   --only 1,5        these figures only
   --no-peers        Holdfast alone (no ratios)
@@ -41,6 +43,7 @@ export const parseOptions = (args: string[], root: string): Options | undefined 
     options: {
       quick: { type: "boolean", default: false },
       shared: { type: "boolean", default: false },
+      cluster: { type: "boolean", default: false },
       only: { type: "string", default: "" },
       "no-peers": { type: "boolean", default: false },
       servers: { type: "string", default: names.join(",") },
@@ -52,6 +55,7 @@ export const parseOptions = (args: string[], root: string): Options | undefined 
     },
   });
   if (values.help) return undefined;
+  if (values.shared && values.cluster) throw new Error("--shared and --cluster are two runs");
   const wanted = values["no-peers"] ? ["holdfast"] : values.servers.split(",");
   const unknown = wanted.find((name) => !names.some((known) => known === name));
   if (unknown !== undefined)
@@ -60,7 +64,7 @@ export const parseOptions = (args: string[], root: string): Options | undefined 
   const full = !values.quick && only.length === 0 && wanted.length === names.length;
   return {
     quick: values.quick,
-    shared: values.shared,
+    shape: values.shared ? "shared" : values.cluster ? "cluster" : "solo",
     only: only.map(Number),
     servers: names.filter((name) => wanted.includes(name)),
     dir: values.dir,

@@ -42,11 +42,15 @@ export const output = async (command: readonly string[]): Promise<string> => {
   }
 };
 
-/** A process and all its descendants, the process first; empty when it has ended. */
-export const processTree = (pid: number): number[] => {
+/** A process and all its descendants, the process first; empty when it has ended, or is one of `without`. */
+export const processTree = (pid: number, without: readonly number[] = []): number[] => {
+  if (without.includes(pid)) return [];
   try {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ");
-    return [pid, ...children.filter((id) => id !== "").flatMap((id) => processTree(Number(id)))];
+    return [
+      pid,
+      ...children.filter((id) => id !== "").flatMap((id) => processTree(Number(id), without)),
+    ];
   } catch {
     return [];
   }

@@ -130,7 +130,7 @@ export const markdown = (report: Report): string => {
     `- ${machine.cpu}; servers and clients share the cores ${machine.cores}; ${machine.memoryGb} GB; Linux ${machine.kernel}; ${machine.disk}`,
     `- ${versions.join(", ")}`,
     "",
-    `Servers are loaded one at a time, in alternating rounds, with the same clients and bytes; figures are medians over the rounds, CPU is the server's whole process tree over all rounds, memory its highest sum. ${heading.method}`,
+    `Servers are loaded one at a time, in alternating rounds, with the same clients and loads; figures are medians over the rounds, CPU is the server's whole process tree over all rounds, memory its highest sum. ${heading.method}`,
     "",
     "## Targets",
     "",

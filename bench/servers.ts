@@ -2,16 +2,24 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { basename, join, resolve } from "node:path";
 import type { Client } from "./client.ts";
 import { Connection, inTurn } from "./client.ts";
+import type { Processes } from "./measure.ts";
 import { output, start, stop } from "./processes.ts";
 
-/** "two nodes": of Holdfast, with one database and one bucket. */
-export type ServerName = "holdfast" | "two nodes" | "distribution" | "nginx" | "versitygw";
+/** "two nodes": of Holdfast, with one database and one bucket; "three nodes": a cluster. */
+export type ServerName =
+  | "holdfast"
+  | "two nodes"
+  | "three nodes"
+  | "distribution"
+  | "nginx"
+  | "versitygw";
 
 export interface Server {
   readonly name: ServerName;
   readonly version: string;
   readonly port: number;
-  readonly pid: number;
+  /** Of all that work for it, where these are several. */
+  readonly pid: Processes;
   /** Where it keeps its content; absolute. */
   readonly data: string;
   /** Its further nodes, where it has any. */
@@ -69,12 +77,20 @@ const requireFree = async (port: number): Promise<void> => {
   throw new Error(`port ${port} is in use: name the first of some free ports with --port`);
 };
 
-export const launch = async (options: Launch): Promise<Server> => {
+/** A server of one process, or one that looks after its others. */
+export interface Launched extends Server {
+  readonly pid: number;
+}
+
+/** A cluster's node waits for the others. */
+const patience = 60_000;
+
+export const launch = async (options: Launch): Promise<Launched> => {
   const { name, version, port, dir, data } = options;
   await requireFree(port);
   const log = join(dir, "log");
   const child = start(options.command, { cwd: dir, env: environment(options.env), log });
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + patience;
   for (;;) {
     if (child.exitCode !== null || Date.now() > deadline) {
       await stop(child);
@@ -108,7 +124,7 @@ export const startHoldfast = async (
   place: Place,
   workers: number,
   env: Readonly<Record<string, string>> = {},
-): Promise<Server> => {
+): Promise<Launched> => {
   const data = join(place.dir, "data");
   mkdirSync(place.dir, { recursive: true });
   const listen = `127.0.0.1:${place.port}`;
@@ -120,7 +136,7 @@ export const startHoldfast = async (
     data,
     command: [ownCopy(process.execPath, place.dir), holdfastMain, "serve", ...flags],
     env: { HOLDFAST_METRICS_LISTEN: `127.0.0.1:${place.port + 1}`, ...env },
-    ready: "/v2/",
+    ready: "/readyz",
   });
 };
 

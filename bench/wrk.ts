@@ -25,7 +25,7 @@ interface Counted {
 /** Loads a server with wrk, all its nodes at once with an equal share; throws when a single request fails. */
 export const wrk = async (server: Server, load: Load): Promise<Reading> => {
   const nodes = nodesOf(server);
-  const share = { ...load, connections: load.connections / nodes.length };
+  const share = { ...load, connections: Math.round(load.connections / nodes.length) };
   const readings = await Promise.all(nodes.map(async (node) => wrkNode(node, share)));
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
   return {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Bench, Figure, Line, Reading } from "../bench.ts";
 import { alternate, registries } from "../bench.ts";
 import { Connection } from "../client.ts";
+import type { Source } from "../payload.ts";
 import { createSource } from "../payload.ts";
 import { output } from "../processes.ts";
 import type { Server } from "../servers.ts";
@@ -44,28 +45,36 @@ const verify = async (server: Server, path: string, digest: string): Promise<voi
     throw new Error(`${server.name}: GET ${path} gave other bytes`);
 };
 
-/** Several nodes take turns, round by round. */
-export const largeBlobGets = async (bench: Bench): Promise<Line> => {
+interface Stored {
+  readonly source: Source;
+  /** Of the request. */
+  readonly path: string;
+}
+
+/** A blob of 1 GiB, pushed to all of them; its file is the caller's to remove. */
+export const pushLarge = async (bench: Bench, servers: readonly Server[]): Promise<Stored> => {
   const source = await createSource(join(bench.sources, "download"), size);
-  const path = `/v2/${repository}/blobs/${source.digest}`;
-  for (const server of registries(bench)) {
+  for (const server of servers) {
     bench.progress(`pushing 1 GiB to ${server.name}`);
     const connection = await Connection.open(server.port);
     await pushByPut(server, connection, repository, source);
     connection.close();
   }
-  const { nginx } = bench;
-  if (nginx !== undefined) {
-    mkdirSync(join(nginx.data, `/v2/${repository}/blobs`), { recursive: true });
-    copyFileSync(source.path, join(nginx.data, path));
-  }
-  rmSync(source.path);
-  const servers = nginx === undefined ? registries(bench) : [...registries(bench), nginx];
+  return { source, path: `/v2/${repository}/blobs/${source.digest}` };
+};
+
+/** Gets that blob from servers that show it. Several nodes take turns, round by round. */
+export const getLarge = async (
+  bench: Bench,
+  name: string,
+  { source, path }: Stored,
+  servers: readonly Server[],
+): Promise<Line> => {
   for (const server of servers) await verify(server, path, source.digest);
   const times = bench.quick ? 2 : 5;
   return alternate(bench, {
     figure: 3,
-    name: "1 GiB blob GET, one connection",
+    name,
     unit: "GB/s",
     work: "GB",
     servers,
@@ -74,6 +83,19 @@ export const largeBlobGets = async (bench: Bench): Promise<Line> => {
       return download(nodes[round % nodes.length] ?? server, path, times);
     },
   });
+};
+
+export const largeBlobGets = async (bench: Bench): Promise<Line> => {
+  const stored = await pushLarge(bench, registries(bench));
+  const { source, path } = stored;
+  const { nginx } = bench;
+  if (nginx !== undefined) {
+    mkdirSync(join(nginx.data, `/v2/${repository}/blobs`), { recursive: true });
+    copyFileSync(source.path, join(nginx.data, path));
+  }
+  rmSync(source.path);
+  const servers = nginx === undefined ? registries(bench) : [...registries(bench), nginx];
+  return getLarge(bench, "1 GiB blob GET, one connection", stored, servers);
 };
 
 export const largeBlobGet: Figure = {

@@ -55,6 +55,7 @@ const loads = [
 /** A line for each load; those of eight clients are the second and the last. */
 export const imagePushes = async (bench: Bench): Promise<readonly Line[]> => {
   const lines: Line[] = [];
+  let batches = 0;
   for (const load of loads) {
     const count = bench.quick ? load.images / 4 : load.images;
     let batch: readonly Image[] = [];
@@ -64,8 +65,8 @@ export const imagePushes = async (bench: Bench): Promise<readonly Line[]> => {
       unit: "images/s",
       work: "image",
       servers: registries(bench),
-      prepare: async (round) => {
-        batch = images(count, load.layers, `c${load.clients}-l${load.layers}-r${round}`);
+      prepare: async () => {
+        batch = images(count, load.layers, `batch-${batches++}`);
       },
       once: (server) => pushAll(server, batch, load.clients),
     });

@@ -1,36 +1,12 @@
-import type { Bench, Figure, Line, Target } from "../bench.ts";
+import type { Figure } from "../bench.ts";
 import { largeBlobGets } from "../figures/03-large-blob-get.ts";
 import { imagePushes } from "../figures/05-image-push.ts";
 import { largePushes } from "../figures/04-large-push.ts";
 import { manifestGets } from "../figures/01-manifest-get.ts";
 import { peaks } from "../figures/08-memory.ts";
-import type { Bound } from "../targets.ts";
-import { ratio, target } from "../targets.ts";
+import { bothForms, measure } from "../forms.ts";
 import { s3Requests } from "./requests.ts";
 import type { SharedStores } from "./stores.ts";
-
-/** The same bound for one node and for two. */
-const bothForms = (line: Line, what: string, bound: Bound): Target[] =>
-  (["holdfast", "two nodes"] as const).flatMap((name) => {
-    const form = name === "holdfast" ? "one node" : name;
-    const value = ratio(line, (summary) => summary.value, name);
-    return target(line.figure, `${line.name}: ${what}, ${form}`, value, bound);
-  });
-
-const measure = (
-  id: number,
-  title: string,
-  lines: (bench: Bench) => Promise<readonly Line[]>,
-  /** Of the lines that have a target. */
-  targets: (lines: readonly Line[]) => readonly Target[],
-): Figure => ({
-  id,
-  title,
-  run: async (bench) => {
-    const found = await lines(bench);
-    return { lines: found, targets: targets(found) };
-  },
-});
 
 /** Those of the solo bench that the issue has targets for, by the same numbers, and the S3 requests. */
 export const sharedFigures = (stores: SharedStores, port: number): readonly Figure[] => [
