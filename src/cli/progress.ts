@@ -1,6 +1,7 @@
 /** Progress of long work on the standard error: a bar on a terminal, else a line now and then. */
 import { writeSync } from "node:fs";
 import { Presets, SingleBar } from "cli-progress";
+import type { RestoreProgress } from "../journal/index.ts";
 
 /** Milliseconds between lines where there is no terminal. */
 const LINE_MS = 5000;
@@ -46,4 +47,18 @@ class LineProgress implements Progress {
   }
 
   end(): void {}
+}
+
+/** Shows how far `work` has come with a journal; resolves to what that does. */
+export async function showingJournal<T>(
+  work: (progress: (read: RestoreProgress) => void) => Promise<T>,
+): Promise<T> {
+  const progress = openProgress();
+  try {
+    return await work(({ done, total, entries, commits }) =>
+      progress.show(done, total, `${entries} records and ${commits} commits read`),
+    );
+  } finally {
+    progress.end();
+  }
 }

@@ -1,8 +1,7 @@
 import { Command, Option } from "commander";
 import { parseDuration } from "../config/duration.ts";
 import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
-import type { Rebuilt } from "../app/rebuild.ts";
-import { openProgress } from "./progress.ts";
+import { showingJournal } from "./progress.ts";
 import { runOnStores, say } from "./run.ts";
 
 const help = `
@@ -50,21 +49,9 @@ export function rebuildCommand(): Command {
     const { config } = configFromFlags(options, process.env);
     const { rebuild } = await import("../app/rebuild.ts");
     await runOnStores("rebuild", config, async (log, signal) => {
-      const progress = openProgress();
-      let rebuilt: Rebuilt;
-      try {
-        rebuilt = await rebuild({
-          config,
-          at,
-          log,
-          signal,
-          progress: ({ done, total, entries, commits }) =>
-            progress.show(done, total, `${entries} records and ${commits} commits read`),
-        });
-      } finally {
-        progress.end();
-      }
-      const { entries, reached, torn, wiped, kept } = rebuilt;
+      const { entries, reached, torn, wiped, kept } = await showingJournal((progress) =>
+        rebuild({ config, at, log, signal, progress }),
+      );
       say(`Done: ${entries} records, as of ${new Date(reached).toISOString()}.`);
       for (const name of torn) say(`The end of the journal was damaged: ${name}.`);
       if (wiped !== undefined)

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { RestoredBackup } from "../app/restored-backup.ts";
 import { addConfigFlags, configFromFlags, type ConfigOptions } from "./config-flags.ts";
-import { openProgress } from "./progress.ts";
+import { showingJournal } from "./progress.ts";
 import { runOnStores, say } from "./run.ts";
 import { plural } from "./units.ts";
 
@@ -32,20 +32,9 @@ export function restoreCommand(): Command {
     const { config } = configFromFlags(options, process.env);
     const { restoreBackup } = await import("../app/restore.ts");
     await runOnStores("restore", config, async (log, signal) => {
-      const progress = openProgress();
-      let restored: RestoredBackup;
-      try {
-        restored = await restoreBackup({
-          config,
-          file,
-          log,
-          signal,
-          progress: ({ done, total, entries, commits }) =>
-            progress.show(done, total, `${entries} records and ${commits} commits read`),
-        });
-      } finally {
-        progress.end();
-      }
+      const restored = await showingJournal((progress) =>
+        restoreBackup({ config, file, log, signal, progress }),
+      );
       for (const line of report(restored)) say(line);
       return 0;
     });
