@@ -8,6 +8,8 @@ import type { Membership } from "../cluster/membership/index.ts";
 import type { Nodes } from "../cluster/node.ts";
 
 const LOOK_MS = 5000;
+/** A request that failed makes its node count as down for a moment, which is just what is to be told of. */
+const MOMENT_MS = 2000;
 /** So often it is said again. */
 const SAID_MS = 60_000;
 
@@ -45,7 +47,10 @@ export class Reach implements AsyncDisposable {
 
   #others() {
     const { self } = this.#nodes;
-    return this.#nodes.all().filter(({ name, isLive }) => isLive && name !== self);
+    const since = performance.now() - MOMENT_MS;
+    return this.#nodes
+      .all()
+      .filter(({ name, downSince }) => name !== self && (downSince ?? Infinity) > since);
   }
 
   #say(): void {

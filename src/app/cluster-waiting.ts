@@ -25,11 +25,10 @@ import { openCopies, type ClusterLink } from "./cluster.ts";
 import { isJournalOf } from "./cluster-journal.ts";
 import { registryOptions } from "./stores.ts";
 
-/** A majority that is there answers in less. */
-const GRACE_MS = 3000;
-/** The workers listen by then: nobody finds the port closed. */
-const OVERLAP_MS = 5000;
-const DRAIN_MS = 2000;
+/** Nodes that all start at once have elected a leader in less. */
+const GRACE_MS = 10_000;
+/** For pulls that are under way. */
+const DRAIN_MS = 10_000;
 
 const REASON =
   "this node waits for a majority of the cluster's nodes: see in its log which it cannot reach";
@@ -38,6 +37,8 @@ const REASON =
 export interface Front {
   readonly listen: readonly Address[];
   readonly certificate: Certificate | undefined;
+  /** Aborts when the node's workers listen there. */
+  readonly taken: AbortSignal;
 }
 
 export interface WaitingOptions {
@@ -51,7 +52,7 @@ export interface WaitingOptions {
   readonly log: Logger;
 }
 
-/** What `majority` resolves to; pulls are served meanwhile, and a little longer. `held` ends it at the latest. */
+/** What `majority` resolves to; pulls are served meanwhile, and until the workers do. `held` ends it at the latest. */
 export async function servingPulls<T>(
   held: AsyncDisposableStack,
   majority: Promise<T>,
@@ -59,19 +60,19 @@ export async function servingPulls<T>(
 ): Promise<T> {
   const early = await Promise.race([majority.then(() => true), Bun.sleep(GRACE_MS)]);
   if (early === true) return majority;
-  const ending = new AbortController();
-  const serving = serveUntil(ending.signal, options).catch((error: unknown) => {
+  const closing = new AbortController();
+  const ending = AbortSignal.any([closing.signal, options.front.taken]);
+  const serving = serveUntil(ending, options).catch((error: unknown) => {
+    if (ending.aborted) return;
     options.log.warn("pulls cannot be served while there is no majority", {
       error: describe(error),
     });
   });
   held.defer(async () => {
-    ending.abort();
+    closing.abort();
     await serving;
   });
-  const found = await majority;
-  setTimeout(() => ending.abort(), OVERLAP_MS).unref();
-  return found;
+  return majority;
 }
 
 async function serveUntil(signal: AbortSignal, options: WaitingOptions): Promise<void> {
@@ -92,7 +93,7 @@ async function serveUntil(signal: AbortSignal, options: WaitingOptions): Promise
   });
   log.warn("there is no majority: pulls are served from what this node knew last, pushes get 503");
   await aborted(signal);
-  await server.drain(DRAIN_MS);
+  await server.drain(DRAIN_MS, 0);
 }
 
 /** Its state as of this node's own journal; `undefined` where it has none. */

@@ -9,7 +9,6 @@ import type { MetaStore } from "../meta/port.ts";
 import { connectClient } from "../meta/sqlite/client.ts";
 import { bucketName, openBlobs, openObjects } from "./bucket.ts";
 import { bucketCheck, filesCheck } from "./bytes-check.ts";
-import { openDatabase } from "./database.ts";
 import { layoutInBucket } from "./foreign-place.ts";
 import { metadataPath } from "./stores.ts";
 import type { Opened, WorkerStores, WorkerStoresOptions } from "./worker-stores.ts";
@@ -50,6 +49,8 @@ async function openMeta(
   if (stores.kind !== "shared") {
     return connectClient({ path: metadataPath(config), socket: committer, onLost });
   }
+  // The engines of databases are no part of what solo costs.
+  const { openDatabase } = await import("./database.ts");
   const { store: engine } = await openDatabase(stores.database);
   return lastKnown(await openLinked({ engine, socket: committer, onLost }), mayBeShownStale);
 }

@@ -90,8 +90,16 @@ async function run(
 
   const run = randomHex(8);
   const opening = new AbortController();
+  const taken = new AbortController();
   const { lost, signal } = { lost: failed.resolve, signal: opening.signal };
-  const opened = openNodeStores({ config, front: { listen, certificate }, log, run, lost, signal });
+  const opened = openNodeStores({
+    config,
+    front: { listen, certificate, taken: taken.signal },
+    log,
+    run,
+    lost,
+    signal,
+  });
   const early = await Promise.race([opened.then(() => undefined), stop, failure]);
   if (early) {
     opening.abort();
@@ -142,7 +150,7 @@ async function run(
   );
 
   log.info("starting", { version, bun: Bun.version, pid: process.pid, data: config.data });
-  const started = workers.start().then(() => undefined);
+  const started = workers.start().then(() => taken.abort());
   let end = await Promise.race([started, stop, failure]);
   if (!end) {
     const scheme = certificate ? "https" : "http";

@@ -73,11 +73,14 @@ export class HttpServer {
     await Promise.all(former.map((socket) => this.#retire(socket)));
   }
 
-  /** Answers what is under way and what still arrives for a second, then no more; cuts what is left after `timeout` ms. */
-  async drain(timeout: number): Promise<void> {
+  /**
+   * Answers what is under way and what still arrives for a second, then no more; cuts what is left after `timeout` ms.
+   * Without the second (`farewell` 0) new connections are left at once to others that listen on the same port.
+   */
+  async drain(timeout: number, farewell: number = FAREWELL_MS): Promise<void> {
     const deadline = Date.now() + timeout;
     this.#draining = true;
-    await Bun.sleep(Math.min(FAREWELL_MS, timeout));
+    await Bun.sleep(Math.min(farewell, timeout));
     const sockets = [...this.#sockets, ...this.#former];
     // The promise of stop() also waits for connections that never sent a request: count requests instead.
     for (const socket of sockets) void socket.stop();

@@ -14,7 +14,7 @@ import type { Digest } from "../oci/digest.ts";
 import { OciError } from "../oci/errors.ts";
 import { parseTag, type RepositoryName, type Tag } from "../oci/name.ts";
 import type { Reference } from "../oci/route.ts";
-import { commitPlan, expectation, type Caller, type Context } from "./context.ts";
+import { commitPlan, expectation, readToPush, type Caller, type Context } from "./context.ts";
 import { pages } from "../meta/pages.ts";
 import { blobUnknown, manifestUnknown } from "./pull.ts";
 import { isLive, nameUnknown } from "./repository.ts";
@@ -64,8 +64,8 @@ async function deleteTag(
     const [repository, entry] = await read(ctx, name, keys.tag(name, tag));
     const record = decode<TagRecord>(entry)?.value;
     if (!record || !entry || !isLive(record, repository)) throw manifestUnknown(name, tag);
-    const { entries } = await ctx.meta.get([keys.manifest(name, record.digest)]);
-    const manifest = decode<ManifestRecord>(entries[0])?.value;
+    const [target] = await readToPush(ctx, [keys.manifest(name, record.digest)]);
+    const manifest = decode<ManifestRecord>(target)?.value;
     if (manifest?.generation !== record.generation) throw manifestUnknown(name, tag);
     return {
       commit: removeTags(ctx, caller, name, record.digest, [{ tag, entry, record }]),
@@ -115,7 +115,7 @@ async function read(
   name: RepositoryName,
   ...wanted: string[]
 ): Promise<readonly (Entry | undefined)[]> {
-  const { entries } = await ctx.meta.get([keys.repository(name), ...wanted]);
+  const entries = await readToPush(ctx, [keys.repository(name), ...wanted]);
   if (entries[0] === undefined) throw nameUnknown(name);
   return entries;
 }
@@ -133,7 +133,10 @@ async function usersOf(
 ): Promise<string[]> {
   for await (const page of pages(ctx.meta, keys.uses(name, digest))) {
     const manifests = page.entries.map((entry) => lastPart(entry.key));
-    const { entries } = await ctx.meta.get(manifests.map((digest) => keys.manifest(name, digest)));
+    const entries = await readToPush(
+      ctx,
+      manifests.map((digest) => keys.manifest(name, digest)),
+    );
     // An index entry counts only with its manifest.
     const live = manifests.filter((_, i) =>
       isLive(decode<ManifestRecord>(entries[i])?.value, repository),

@@ -4,6 +4,7 @@ import type { Entry } from "../meta/port.ts";
 import { decode, type ManifestRecord, type TagRecord } from "./records.ts";
 import type { RepositoryName } from "../oci/name.ts";
 import type { Context } from "./context.ts";
+import { absent } from "./pull.ts";
 import { isLive, nameUnknown } from "./repository.ts";
 
 /**
@@ -42,7 +43,7 @@ export async function* listTags(
     liveTags(ctx, name, (await asked).entries[0], found),
   );
   const [{ entries, stale }, first] = await Promise.all([asked, runs.next()]);
-  if (entries[0] === undefined) throw nameUnknown(name);
+  if (entries[0] === undefined) throw absent(stale, nameUnknown(name));
   if (first.done !== true) yield { ...first.value, stale: stale || first.value.stale };
   yield* runs;
 }
@@ -55,7 +56,7 @@ export function listRepositories(
   const { catalogEntries, pageEntries } = ctx.options.limits;
   const limit = Math.min(request.limit ?? catalogEntries, pageEntries);
   const what = { prefix: keys.repositories, keysOnly: true };
-  return runsOf(ctx, what, limit, request.last, (all) => all);
+  return runsOf(ctx, what, limit, request.last, (found) => ({ entries: found, stale: false }));
 }
 
 async function* runsOf(
@@ -63,7 +64,7 @@ async function* runsOf(
   what: { readonly prefix: string; readonly keysOnly: boolean },
   limit: number,
   last: string | undefined,
-  live: (found: readonly Entry[]) => readonly Entry[] | Promise<readonly Entry[]>,
+  live: (found: readonly Entry[]) => Live | Promise<Live>,
 ): AsyncGenerator<Run, void, void> {
   let after = last === undefined ? undefined : what.prefix + withoutNul(last);
   let wanted = limit;
@@ -76,12 +77,18 @@ async function* runsOf(
       ...(after ? { after } : {}),
     });
     const found = await live(scan.entries);
-    const names = found.map(({ key }) => key.slice(what.prefix.length));
+    const names = found.entries.map(({ key }) => key.slice(what.prefix.length));
     ({ more } = scan);
     wanted -= names.length;
     after = scan.entries.at(-1)?.key;
-    yield { names, more, stale: scan.stale };
+    yield { names, more, stale: scan.stale || found.stale };
   }
+}
+
+/** What is shown of a run; `stale` when that was decided by the last known state. */
+interface Live {
+  readonly entries: readonly Entry[];
+  readonly stale: boolean;
 }
 
 /** Leaves out tags whose manifest is gone. */
@@ -90,19 +97,20 @@ async function liveTags(
   name: RepositoryName,
   repository: Entry | undefined,
   batch: readonly Entry[],
-): Promise<readonly Entry[]> {
+): Promise<Live> {
   const tags = batch.map((entry) => ({ entry, record: decode<TagRecord>(entry)?.value }));
   const digests = [...new Set(tags.flatMap(({ record }) => record?.digest ?? []))];
-  const { entries } = await ctx.meta.get(digests.map((digest) => keys.manifest(name, digest)));
+  const { entries, stale } = await ctx.meta.get(
+    digests.map((digest) => keys.manifest(name, digest)),
+  );
   const generations = new Map(
     digests.map((digest, i) => [digest, decode<ManifestRecord>(entries[i])?.value.generation]),
   );
-  return tags
-    .filter(({ record }) => {
-      if (record === undefined || !isLive(record, repository)) return false;
-      return generations.get(record.digest) === record.generation;
-    })
-    .map(({ entry }) => entry);
+  const shown = tags.filter(({ record }) => {
+    if (record === undefined || !isLive(record, repository)) return false;
+    return generations.get(record.digest) === record.generation;
+  });
+  return { entries: shown.map(({ entry }) => entry), stale };
 }
 
 /** No key has a NUL, and not every engine takes one: the same keys come after what is before it. */

@@ -209,8 +209,8 @@ async function shownDigest(
   const tag = decode<TagRecord>(state.tags[0])?.value;
   if (tag === undefined || !isLive(tag, state.repository)) return undefined;
   // A delete that overtakes this read changes the fence, which the commit expects.
-  const { entries } = await ctx.meta.get([keys.manifest(push.name, tag.digest)]);
-  const manifest = decode<ManifestRecord>(entries[0])?.value;
+  const [target] = await readToPush(ctx, [keys.manifest(push.name, tag.digest)]);
+  const manifest = decode<ManifestRecord>(target)?.value;
   return manifest?.generation === tag.generation ? tag.digest : undefined;
 }
 

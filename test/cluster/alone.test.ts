@@ -62,8 +62,7 @@ describeEtcd("a node that starts without the others", () => {
     })();
     second.start();
     await Promise.all([alone.ready(), second.ready()]);
-    // Who answered meanwhile has left by then.
-    await Bun.sleep(8000);
+    await Bun.sleep(3000);
     running = false;
     expect(await pulling).toBeGreaterThan(10);
     expect(problems).toEqual([]);

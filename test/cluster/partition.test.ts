@@ -131,6 +131,8 @@ const suite = () => {
       await until(isUnready, 10_000, `${cut.name} to say that it is not ready`);
       const again: number[] = [];
       for (let turn = 0; turn < 3; turn++) again.push(await refused(cut, ...blobPush()));
+      // Nor is it said of anything that it is gone: the others may have pushed it since.
+      again.push(await refused(cut, "manifests/none", { method: "DELETE" }));
       console.log(`later: ${again.join()} ms`);
 
       // Whatever is seen from here on is the new one, or is said to be old.

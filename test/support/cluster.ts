@@ -2,7 +2,17 @@
  * A real cluster on this machine: each node a `holdfast serve` with its own etcd and data directory. Peers know each by
  * a loopback address of its own, with the same ports on all of them, as machines have it.
  */
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClusterStatus } from "../../src/app/cluster-status.ts";
@@ -15,8 +25,10 @@ export interface ClusterOptions {
   readonly workers?: number;
   /** Added to the configuration of every node, below `cluster`. */
   readonly settings?: Readonly<Record<string, unknown>>;
-  /** Added to the environment of every node. */
-  readonly env?: Readonly<Record<string, string>>;
+  /** Added to the environment of every node, or of the node of a name. */
+  readonly env?: Environment | ((name: string) => Environment);
+  /** Bytes of the disk that each node has for itself (a tmpfs, which needs root); default: it shares this machine's. */
+  readonly disk?: number;
   /** Called with the nodes before any is started. */
   readonly prepare?: (nodes: readonly TestNode[]) => void;
   /** Starts the nodes; default all at once. */
@@ -24,6 +36,8 @@ export interface ClusterOptions {
   /** Where the nodes run, one for each; default: loopback addresses of this machine. */
   readonly hosts?: readonly Host[];
 }
+
+type Environment = Readonly<Record<string, string>>;
 
 /** What a node takes for a machine. */
 export interface Host {
@@ -104,8 +118,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
           ...options.settings,
         },
       },
-      env: { HOLDFAST_WORKERS: String(options.workers ?? 2), ...options.env },
+      env: {
+        HOLDFAST_WORKERS: String(options.workers ?? 2),
+        ...(typeof options.env === "function" ? options.env(`n${n}`) : options.env),
+      },
     });
+    if (options.disk !== undefined) mountDisk(node.data, options.disk);
     nodes.push(node);
     return node;
   };
@@ -144,9 +162,14 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
         await Promise.all(nodes.filter(({ isRunning }) => isRunning).map((node) => node.stop()));
       } finally {
         await Promise.all(nodes.map((node) => node.kill()));
-        rmSync(home, { recursive: true, force: true });
+        remove();
       }
     },
+  };
+  const remove = () => {
+    if (options.disk !== undefined)
+      for (const { data } of nodes) Bun.spawnSync(["umount", "--lazy", data]);
+    rmSync(home, { recursive: true, force: true });
   };
   try {
     options.prepare?.(nodes);
@@ -156,7 +179,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
   } catch (error) {
     const text = logs();
     await Promise.allSettled(nodes.map((node) => node.kill()));
-    rmSync(home, { recursive: true, force: true });
+    remove();
     throw new Error(`${String(error)}\n${text}`, { cause: error });
   }
   return cluster;
@@ -168,7 +191,14 @@ interface NodePlan {
   readonly port: number;
   readonly home: string;
   readonly config: object;
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Environment;
+}
+
+function mountDisk(path: string, bytes: number): void {
+  mkdirSync(path);
+  const words = ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", path];
+  const { exitCode, stderr } = Bun.spawnSync(["mount", ...words]);
+  if (exitCode !== 0) throw new Error(`mount ${words.join(" ")}: ${stderr.toString()}`);
 }
 
 function newNode({ name, host, port, home, config, env }: NodePlan): TestNode {
@@ -228,7 +258,10 @@ function newNode({ name, host, port, home, config, env }: NodePlan): TestNode {
     },
     wipe() {
       if (isRunning()) throw new Error(`${name} runs`);
-      rmSync(data, { recursive: true, force: true });
+      // The directory itself may be where a disk is mounted.
+      if (!existsSync(data)) return;
+      for (const name of readdirSync(data))
+        rmSync(join(data, name), { recursive: true, force: true });
     },
     logs() {
       try {

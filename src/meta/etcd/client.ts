@@ -31,8 +31,9 @@ export interface OpenStream {
 }
 
 export interface Silence {
-  /** As of `performance.now()`. */
+  /** When the first of them began, and when the last one was given up; as of `performance.now()`. */
   readonly since: number;
+  readonly at: number;
   readonly last: Unanswered;
 }
 
@@ -69,7 +70,11 @@ export class EtcdClient {
     } catch (error) {
       if (error instanceof Unanswered) {
         this.leave(endpoint);
-        this.#silence = { since: this.#silence?.since ?? since, last: error };
+        this.#silence = {
+          since: this.#silence?.since ?? since,
+          at: performance.now(),
+          last: error,
+        };
       }
       throw error;
     }

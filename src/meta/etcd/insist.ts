@@ -10,6 +10,8 @@ const ALONE_MS = 1500;
 const LOOK_MS = 300;
 /** A majority that is electing is waited for. */
 const ELECTION_MS = 10_000;
+/** Silence that was met longer ago says nothing. */
+const RECENT_MS = 2000;
 /** No attempt is made in less. */
 const LEAST_MS = 100;
 
@@ -26,8 +28,10 @@ export async function insist<T>(
   attempt: (left: () => number) => Promise<T>,
 ): Promise<T> {
   const called = performance.now();
-  const silent = Math.min(called, client.silence?.since ?? called);
-  let last = client.silence?.last;
+  const met = client.silence;
+  const known = met !== undefined && called - met.at < RECENT_MS ? met : undefined;
+  const silent = known?.since ?? called;
+  let { last } = known ?? {};
   for (let pause = PAUSE_MS; ; pause = Math.min(pause * 2, PAUSE_MAX_MS)) {
     let end = silent + ALONE_MS;
     if (last !== undefined && performance.now() + LEAST_MS > end) {

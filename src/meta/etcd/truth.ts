@@ -40,7 +40,7 @@ export class TruthReader {
     for (;;) {
       const left = TRUTH_MS - (performance.now() - started);
       try {
-        const answer = await this.confirmed(operations, Math.min(ATTEMPT_MS, left));
+        const answer = await this.confirmed(operations, Math.max(1, Math.min(ATTEMPT_MS, left)));
         return { answer, stale: false };
       } catch (error) {
         if (!(error instanceof Unanswered)) throw error;
