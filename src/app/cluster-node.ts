@@ -7,6 +7,7 @@ import type { ClusterConfig } from "../config/config.ts";
 import type { MetaStore } from "../meta/port.ts";
 import type { Presence } from "../meta/presence.ts";
 import type { ClusterAccess } from "./cluster.ts";
+import type { Reach } from "./cluster-reach.ts";
 import { removeFromCluster } from "./cluster-removal.ts";
 import type {
   ClusterStatus,
@@ -24,6 +25,8 @@ export interface ClusterNode {
   readonly healer: Healer;
   /** Requests about uploads of this node that clients have sent to others are answered by `answer`. */
   answerForwarded(answer: (request: Request) => Promise<Response>): void;
+  /** Called when this node comes to be of no use to clients, with a sentence, and when it is again. */
+  onCutOff(listener: (reason: string | undefined) => void): void;
   status(): Promise<ClusterStatus>;
   /** Removes what is left of other nodes' uploads that had no progress since `before`, milliseconds since the epoch. */
   purgeShadows(before: number): Promise<number>;
@@ -43,8 +46,7 @@ export interface ClusterNodeOptions {
   readonly api: EtcdApi | undefined;
   /** Asks the member of etcd at these client URLs and no other. */
   readonly at: (clientUrls: readonly string[]) => EtcdApi;
-  /** Why nodes that live do not answer this one, a sentence each. */
-  obstacles(): readonly string[];
+  readonly reach: Pick<Reach, "obstacles" | "onCutOff">;
   purgeShadows(before: number): Promise<number>;
   answerForwarded(answer: (request: Request) => Promise<Response>): void;
 }
@@ -58,6 +60,7 @@ export function clusterNode(options: ClusterNodeOptions): ClusterNode {
     healer,
     purgeShadows: (before) => options.purgeShadows(before),
     answerForwarded: (answer) => options.answerForwarded(answer),
+    onCutOff: (listener) => options.reach.onCutOff(listener),
     async status() {
       const [healing, reached] = await Promise.all([
         clusterHealing(meta, view).catch(() => undefined),
@@ -69,7 +72,7 @@ export function clusterNode(options: ClusterNodeOptions): ClusterNode {
         copies: config.copies,
         durableCopies: config.durableCopies,
         quorum: quorumOf(options, reached),
-        obstacles: options.obstacles(),
+        obstacles: options.reach.obstacles(),
         nodes: nodes.all().map((node) => nodeStatus(node, options, healing)),
         healing: {
           underReplicated: healing?.underReplicated ?? null,

@@ -19,11 +19,21 @@ export class Reach implements AsyncDisposable {
   readonly #log: Logger;
   readonly #ending = new AbortController();
   readonly #beat: Beat;
+  readonly #durable: number;
+  readonly #listeners = new Set<(reason: string | undefined) => void>();
   #found: readonly string[] = [];
+  #cutOff: string | undefined;
   #said = "";
   #saidAt = -Infinity;
 
-  constructor(membership: Pick<Membership, "obstacles">, nodes: Nodes, log: Logger) {
+  /** `durable`: copies that a push waits for. */
+  constructor(
+    membership: Pick<Membership, "obstacles">,
+    nodes: Nodes,
+    durable: number,
+    log: Logger,
+  ) {
+    this.#durable = durable;
     this.#membership = membership;
     this.#nodes = nodes;
     this.#log = log;
@@ -42,7 +52,30 @@ export class Reach implements AsyncDisposable {
     const live = new Set(this.#others().map(({ name }) => name));
     const before = this.#found;
     this.#found = found.filter((sentence) => live.has(sentence.split(":", 1)[0] ?? ""));
-    if (before.length > 0 && this.#found.length > 0 && !signal.aborted) this.#say();
+    const isCertain = before.length > 0 && this.#found.length > 0;
+    if (isCertain && !signal.aborted) this.#say();
+    this.#setCutOff(isCertain ? this.#lack() : undefined);
+  }
+
+  /** Called when this node comes to be of no use because too few others answer it, with a sentence, and when it is again. */
+  onCutOff(listener: (reason: string | undefined) => void): void {
+    this.#listeners.add(listener);
+    if (this.#cutOff !== undefined) listener(this.#cutOff);
+  }
+
+  /** Why no push can be taken, if that is so. */
+  #lack(): string | undefined {
+    const answering = 1 + this.#others().length - this.#found.length;
+    const needed = Math.min(this.#durable, this.#nodes.all().length);
+    return answering < needed
+      ? `a push needs ${needed} nodes and only ${answering} answer here: ${this.#found.join("; ")}`
+      : undefined;
+  }
+
+  #setCutOff(reason: string | undefined): void {
+    if (reason === this.#cutOff) return;
+    this.#cutOff = reason;
+    for (const listener of this.#listeners) listener(reason);
   }
 
   #others() {

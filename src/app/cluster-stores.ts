@@ -103,7 +103,7 @@ export function openClusterStores(
     held.use(reportSpace({ meta, blobs: local, name: node }));
     held.defer(remembering(membership, nodes, log));
     held.defer(endingWhenRemoved(nodes, lost));
-    const reach = held.use(new Reach(membership, nodes, log));
+    const reach = held.use(new Reach(membership, nodes, cluster.durableCopies, log));
     const healer = held.use(
       startHealer({
         meta,
@@ -161,7 +161,7 @@ export function openClusterStores(
         upkeep,
         api,
         at,
-        obstacles: () => reach.obstacles(),
+        reach,
         purgeShadows: (before) => purgeShadows(local, before),
         answerForwarded: (next) => {
           answer = next;

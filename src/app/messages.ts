@@ -26,6 +26,8 @@ export interface WorkerStart {
 export type ToWorker =
   | { readonly type: "start"; readonly start: WorkerStart }
   | { readonly type: "certificate"; readonly certificate: Certificate }
+  /** Why the node is of no use though its own stores work; `undefined` when it is again. */
+  | { readonly type: "cut off"; readonly reason: string | undefined }
   /** Ask for a snapshot. */
   | { readonly type: "metrics" }
   /** Finish what is under way, within `timeout` ms, and end. */

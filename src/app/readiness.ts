@@ -11,6 +11,7 @@ export class ReadinessWatch {
   readonly #checks: readonly Check[];
   readonly #timer: ReturnType<typeof setInterval>;
   #leaving = false;
+  #cutOff: string | undefined;
 
   constructor({ meta, bytes }: { readonly meta: MetaStore; readonly bytes: BytesCheck }) {
     this.#checks = [
@@ -27,8 +28,15 @@ export class ReadinessWatch {
   now(): Readiness {
     const reasons = this.#leaving
       ? ["the server is shutting down"]
-      : this.#checks.map(({ reason }) => reason).filter((text) => text !== undefined);
+      : [this.#cutOff, ...this.#checks.map(({ reason }) => reason)].filter(
+          (text) => text !== undefined,
+        );
     return { ready: reasons.length === 0, reasons };
+  }
+
+  /** Why it is of no use though its stores work; `undefined`: it is again. */
+  cutOff(reason: string | undefined): void {
+    this.#cutOff = reason;
   }
 
   /** From now on never ready: the worker is about to end. */

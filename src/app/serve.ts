@@ -141,6 +141,7 @@ async function run(
   running.watch = watchCertificate(config, certificate, log, workers);
   if (running.watch) held.use(running.watch);
   const directory = config.stores.kind === "files" ? config.data : undefined;
+  stores.cluster?.onCutOff((reason) => workers.setCutOff(reason));
   stores.cluster?.answerForwarded(forwardedAnswer(config, registry, log));
   const adoption = adoptionControl(registry, directory, ADOPTION_GRACE_MS);
   held.use(await serveAdmin(config.data, adoption, stores));

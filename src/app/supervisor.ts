@@ -33,6 +33,7 @@ export class Supervisor {
   readonly #workers = new Map<number, WorkerProcess>();
   readonly #quickDeaths = new Map<number, number>();
   #certificate: Certificate | undefined;
+  #cutOff: string | undefined;
   /** What workers that are gone have counted. */
   #past: Snapshot = [];
   #restarts = 0;
@@ -73,6 +74,12 @@ export class Supervisor {
     for (const worker of this.#workers.values()) worker.send({ type: "certificate", certificate });
   }
 
+  /** Has all workers say so where they are asked whether they are ready; `undefined`: no more. */
+  setCutOff(reason: string | undefined): void {
+    this.#cutOff = reason;
+    for (const worker of this.#workers.values()) worker.send({ type: "cut off", reason });
+  }
+
   /** The sum over all workers, past ones included. */
   async metrics(): Promise<Snapshot> {
     const living = [...this.#workers.values()];
@@ -111,6 +118,7 @@ export class Supervisor {
     const certificate = this.#certificate;
     const worker = new WorkerProcess({ ...start, worker: number, run, certificate }, missing);
     this.#workers.set(number, worker);
+    if (this.#cutOff !== undefined) worker.send({ type: "cut off", reason: this.#cutOff });
     void worker.ended.then((ending) => {
       this.#options.ended(run);
       this.#ended(worker, ending);

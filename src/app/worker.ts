@@ -145,6 +145,9 @@ async function follow(worker: Running, message: ToWorker): Promise<void> {
         });
       }
       return;
+    case "cut off":
+      worker.readiness.cutOff(message.reason);
+      return;
     case "drain":
       worker.readiness.leave();
       await server.drain(message.timeout);

@@ -219,6 +219,12 @@ describeEtcd("three nodes", () => {
           readFileSync(log, "utf8"),
         );
       await until(isSaid, 30_000, "n2 to say so itself");
+      const isUnready = async (): Promise<boolean> => {
+        const answer = await fetch(`${n2.url}/readyz`);
+        return answer.status === 503 && (await answer.text()).includes("only 1 answer here");
+      };
+      await until(isUnready, 15_000, "n2 to say that it is not ready");
+      expect((await fetch(`${n1.url}/readyz`)).status).toBe(200);
       child.kill("SIGTERM");
       expect(await child.exited).toBe(0);
     } finally {
