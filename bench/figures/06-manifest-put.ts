@@ -45,18 +45,18 @@ const putAll = async (
 
 const run = async (bench: Bench): Promise<Result> => {
   const puts = bench.quick ? 500 : 2000;
-  const at = (tags: number, repository: (round: number) => string) => {
+  const at = (tags: number, repository: (round: number) => string, where = "") => {
     let manifests: readonly Manifest[] = [];
     return alternate(bench, {
       figure: 6,
-      name: `manifest PUT, ${clients} clients, repository of ${tags} tags`,
+      name: `manifest PUT, ${clients} clients, repository of ${tags} tags${where}`,
       unit: "req/s",
       work: "request",
       servers: registries(bench),
       prepare: async (round) => {
         for (const server of registries(bench))
           await fillTags(bench, server, repository(round), tags);
-        const note = (n: number): string => `put ${tags} ${round} ${n}`;
+        const note = (n: number): string => `put ${tags}${where} ${round} ${n}`;
         manifests = Array.from({ length: puts }, (_, n) => imageManifest([fillLayer], note(n)));
       },
       once: (server, round) => putAll(server, repository(round), manifests, `r${round}`),
@@ -64,10 +64,12 @@ const run = async (bench: Bench): Promise<Result> => {
   };
   const few = await at(100, (round) => `bench/few-${round}`);
   const many = await at(bench.many, () => "bench/many");
+  // Tells what the repository costs from what the size of the whole store does.
+  const beside = await at(100, (round) => `bench/beside-${round}`, " beside it");
   const [ourFew, ourMany] = [few.servers.holdfast?.value, many.servers.holdfast?.value];
   const kept = ourFew === undefined || ourMany === undefined ? undefined : ourMany / ourFew;
   return {
-    lines: [few, many],
+    lines: [few, many, beside],
     targets: [
       ...target(6, many.name, ratio(many), { atLeast: 5 }),
       ...target(6, `${many.name}: of our rate at 100`, kept, { atLeast: 0.9 }),
