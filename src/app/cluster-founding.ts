@@ -53,7 +53,9 @@ export async function foundStore(options: FoundOptions): Promise<EtcdStore> {
     if (state === "new" && isFounder && bringer === undefined) return store;
     if (state !== undefined && bringer === node)
       throw new StartError(
-        "this cluster was formed to be filled by this node, which has not come to it: run the same `holdfast restore` again",
+        "this cluster was formed to be filled by this node, which has not come to it: if it was from a backup, run the " +
+          "same `holdfast restore` again; if it was with the registry that this node was alone, put its metadata " +
+          "folder back into the data directory",
       );
     // It may be another one by now.
     await store.close();

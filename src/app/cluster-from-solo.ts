@@ -3,20 +3,23 @@
  * with, its blobs stay where they are, and the others fetch their copies. Cut short at any point it is done again, and
  * goes on; until the records are in etcd the database is what counts, from then on it is only kept.
  */
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { syncDirectory } from "../base/fsync.ts";
 import type { Logger } from "../base/log.ts";
-import { PACKS } from "../blobs/file/locator.ts";
+import { openFileObjects } from "../blobs/file/objects.ts";
 import { openFileStore } from "../blobs/file/store.ts";
 import type { Config } from "../config/config.ts";
-import { restore, writeSnapshot } from "../journal/index.ts";
+import { journalInstallation, restore, writeSnapshot } from "../journal/index.ts";
+import type { MetaStore } from "../meta/port.ts";
 import { prepareSchema, readInstallation } from "../registry/schema.ts";
-import { type Unpacked, unpackBlobs } from "../registry/unpack.ts";
+import { unpackBlobs } from "../registry/unpack.ts";
 import type { Bring } from "./cluster-founding.ts";
 import { claimNodeObjects } from "./cluster-journal.ts";
 import { foreignInDirectory } from "./foreign-place.ts";
+import { isPacked, keepPacks } from "./kept-packs.ts";
 import { lastRun } from "./last-run.ts";
 import { openMetadata } from "./metadata.ts";
 import { progressLog } from "./progress-log.ts";
@@ -45,16 +48,15 @@ export async function bringSolo(
       `${data} is that of a registry whose blobs are in a bucket, which a cluster cannot copy: name another data ` +
         `directory (--data), and copy the images over with skopeo sync or crane copy`,
     );
-  if (foreignInDirectory(data) !== undefined)
-    throw new StartError(
-      `${data} still has the layout of distribution (docker/registry/v2), which a cluster cannot copy: start it ` +
-        `without the section cluster, finish the adoption with holdfast adopt --finish, and come back`,
-    );
-  const { gone } = await unpack(config, log, signal);
-  const finish = async (): Promise<void> => {
+  refuseForeign(data);
+  await unpack(config, log, signal);
+  const bringing = join(data, "bringing");
+  const clear = (): Promise<void> => rm(bringing, { recursive: true, force: true });
+  const finish = async (store: MetaStore): Promise<void> => {
+    await clear();
+    // The database last: while it is there, what was cut short is done again.
+    await keepPacks(data, store, log);
     await putAside(config, log);
-    // Every blob in them has a file of its own.
-    if (gone === 0) rmSync(join(data, PACKS), { recursive: true, force: true });
   };
   return async (store, state, { open, metadata }) => {
     await using held = new AsyncDisposableStack();
@@ -68,11 +70,15 @@ export async function bringSolo(
             `move that away, or name another data directory (--data)`,
         );
       await held.disposeAsync();
-      await finish();
+      await finish(store);
       return store;
     }
     await store.close();
-    const objects = await claimNodeObjects(data, metadata);
+    await requireOwnJournal(data, installation);
+    const journal = await claimNodeObjects(data, metadata);
+    // By itself: what the journal has may not be what the database has come to.
+    await clear();
+    const objects = await openFileObjects(bringing);
     // Exact: nobody else commits.
     await writeSnapshot({ store: meta, objects, installation, clock: systemClock });
     await held.disposeAsync();
@@ -80,6 +86,7 @@ export async function bringSolo(
     let filled = store;
     const { entries } = await restore({
       objects,
+      journal,
       open: async (above) => (filled = await open(above)),
       clock: systemClock,
       progress: progressLog(log),
@@ -87,19 +94,35 @@ export async function bringSolo(
     });
     await prepareSchema(filled, systemClock);
     log.info("the cluster has the records of this registry", { entries });
-    await finish();
+    await finish(filled);
     return filled;
   };
 }
 
+/** Throws `StartError` for a data directory whose blobs are where distribution has put them. */
+export function refuseForeign(data: string): void {
+  if (foreignInDirectory(data) !== undefined)
+    throw new StartError(
+      `${data} still has the layout of distribution (docker/registry/v2), which a cluster cannot copy: start it ` +
+        `without the section cluster, finish the adoption with holdfast adopt --finish, and come back`,
+    );
+}
+
+async function requireOwnJournal(data: string, installation: string): Promise<void> {
+  const found = await journalInstallation(await openFileObjects(data));
+  if (found !== undefined && found !== installation)
+    throw new StartError(
+      `${data}/journal belongs to installation ${found}, and ${data}/metadata to ${installation}: move the journal away`,
+    );
+}
+
 /** Small blobs are records in packs; what has copies is a file of its own. */
-async function unpack(config: Config, log: Logger, signal: AbortSignal): Promise<Unpacked> {
+async function unpack(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
   await using held = new AsyncDisposableStack();
   const meta = held.adopt(await openMetadata(config), (open) => open.close());
   const blobs = held.adopt(await openFileStore({ directory: config.data }), (open) => open.close());
-  const unpacked = await unpackBlobs(meta, blobs, signal);
+  const unpacked = await unpackBlobs(meta, blobs, { isPacked, signal });
   if (unpacked.blobs > 0) log.info("gave each small blob a file of its own", { ...unpacked });
-  return unpacked;
 }
 
 async function putAside(config: Config, log: Logger): Promise<void> {

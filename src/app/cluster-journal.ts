@@ -15,6 +15,8 @@ import {
   type RecorderOptions,
   startRecorder,
 } from "../journal/index.ts";
+import { EXTERNAL } from "./cluster-founding.ts";
+import { StartError } from "./start-error.ts";
 
 const OF = "journal/cluster";
 
@@ -46,7 +48,10 @@ export async function claimNodeObjects(data: string, metadata: string): Promise<
   return objects;
 }
 
-/** Takes the journal up; or begins a new one, where the one that is there does not lead to the cluster's present state. */
+/**
+ * Takes the journal up. One that does not lead to the present state of the very cluster that it is of tells that these
+ * are not the metadata that the node is meant to have. Throws `StartError`, and as `startRecorder`.
+ */
 export async function startNodeRecorder(
   data: string,
   metadata: string,
@@ -57,10 +62,18 @@ export async function startNodeRecorder(
   try {
     return { objects, recorder: await startRecorder({ ...options, objects }) };
   } catch (error) {
-    if (!(error instanceof JournalAhead || error instanceof JournalForeign)) throw error;
-    await putAside(data, error.message, log);
-    const anew = await openNodeObjects(data, metadata, log);
-    return { objects: anew, recorder: await startRecorder({ ...options, objects: anew }) };
+    if (error instanceof JournalForeign)
+      throw new StartError(
+        `${error.message}; or move ${data}/journal away, in the place of which a new one is begun`,
+        { cause: error },
+      );
+    if (!(error instanceof JournalAhead)) throw error;
+    const check = metadata === EXTERNAL ? "correct cluster.etcd.endpoints or its prefix; " : "";
+    throw new StartError(
+      `${data}/journal knows later commits than etcd, which is another one, or was emptied or put back: ${check}to put ` +
+        `a backup back run \`holdfast restore\`, or to go on with what etcd has move that journal away`,
+      { cause: error },
+    );
   }
 }
 

@@ -53,7 +53,12 @@ export interface ClusterNodeOptions {
 
 export function clusterNode(options: ClusterNodeOptions): ClusterNode {
   const { config, access, metadata, meta, nodes, healer, presence, api } = options;
-  const view = { nodes, copies: config.copies, downAfterMs: config.downAfter };
+  const view = {
+    nodes,
+    copies: config.copies,
+    durable: config.durableCopies,
+    downAfterMs: config.downAfter,
+  };
   return {
     access,
     metadata,

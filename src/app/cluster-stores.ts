@@ -111,6 +111,7 @@ export function openClusterStores(
         nodes,
         peers: link.peers,
         copies,
+        durable: cluster.durableCopies,
         downAfterMs: cluster.downAfter,
         bytesPerSecond: cluster.healing.bytesPerSecond,
         log,

@@ -1,5 +1,5 @@
 /** The metadata of the data directory, rebuilt from a journal, or from a backup. */
-import { existsSync, renameSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import type { ObjectStore } from "../blobs/objects.ts";
@@ -46,7 +46,8 @@ export async function rebuildDisk(
     }
     return { ...restored, kept };
   } catch (error) {
-    if (kept !== undefined) {
+    if (kept === undefined) rmSync(directory, { recursive: true, force: true });
+    else {
       if (existsSync(directory)) renameSync(directory, `${directory}.half-rebuilt-${Date.now()}`);
       renameSync(kept, directory);
     }

@@ -1,4 +1,5 @@
 /** A new cluster that begins with the records of a backup. */
+import { unlessAborted } from "../base/abort.ts";
 import { systemClock } from "../base/clock.ts";
 import { waited } from "../base/waited.ts";
 import { openFileStore } from "../blobs/file/store.ts";
@@ -7,11 +8,12 @@ import { PeerUnavailable, type Peers } from "../cluster/peer/index.ts";
 import type { ClusterConfig } from "../config/config.ts";
 import { type Archive, restore } from "../journal/index.ts";
 import { findLost } from "../registry/lost.ts";
-import { prepareSchema } from "../registry/schema.ts";
 import { unpackBlobs } from "../registry/unpack.ts";
 import { enterCluster } from "./cluster-entry.ts";
+import { refuseForeign } from "./cluster-from-solo.ts";
 import type { Bring } from "./cluster-founding.ts";
 import { claimNodeObjects } from "./cluster-journal.ts";
+import { isPacked, keepPacks, takeKeptPacks } from "./kept-packs.ts";
 import type { RestoreBackupOptions, RestoredBackup } from "./restored-backup.ts";
 import { StartError } from "./start-error.ts";
 
@@ -20,9 +22,8 @@ const SILENT_MS = 60_000;
 const AGAIN_MS = 500;
 const ASK_MS = 10_000;
 
-const NOT_EMPTY =
-  "the cluster is in use: a backup is put back into a new one only; to begin anew, stop all nodes and move etcd " +
-  "and cluster.json out of the data directory of each";
+/** Of the others, where this process is the cluster as long as it runs. */
+const STOPPED = "the other nodes do not run";
 
 interface Other {
   readonly name: string;
@@ -34,27 +35,33 @@ interface Other {
  * stores throw.
  */
 export async function restoreCluster(
-  { config, log, progress, signal }: RestoreBackupOptions,
+  options: RestoreBackupOptions,
   cluster: ClusterConfig,
   { label, objects }: Archive,
 ): Promise<RestoredBackup> {
   await using held = new AsyncDisposableStack();
+  const { config, log, progress, signal } = options;
   const { data } = config;
+  refuseForeign(data);
+  const local = held.adopt(await openFileStore({ directory: data }), (open) => open.close());
   let entries = 0;
   const bring: Bring = async (store, state, { open, metadata }) => {
-    if (state === "ready") throw new StartError(NOT_EMPTY);
+    if (state === "ready") throw new StartError(inUse(cluster));
     await store.close();
+    await takeKeptPacks(data);
     let filled = store;
     const restored = await restore({
       objects,
       journal: await claimNodeObjects(data, metadata),
       open: async (above) => (filled = await open(above)),
       clock: systemClock,
+      // Of a registry that was alone, on the disk that it was on.
+      complete: (restoring) => unpackBlobs(restoring, local, { isPacked, signal }),
       progress,
       signal,
     });
     entries = restored.entries;
-    await prepareSchema(filled, systemClock);
+    // From here on the others serve it: nothing that may fail belongs here.
     return filled;
   };
   const ending = new AbortController();
@@ -62,13 +69,28 @@ export async function restoreCluster(
   const ended = AbortSignal.any([signal, ending.signal]);
   const entered = await enterCluster(held, { data, cluster, bring, log, lost, signal: ended });
   const { engine, link, membership } = entered;
-  const local = held.adopt(await openFileStore({ directory: data }), (open) => open.close());
-  // Of a registry that was alone, on the disk that it was on.
-  await unpackBlobs(engine, local, ended);
+  const restored = { entries, at: label.at, kept: undefined };
   const others = membership.nodes.filter(({ name }) => name !== cluster.node);
-  const [asked, silent] = await reached(link.peers, others, ended);
-  const found = await findLost(engine, (blobs) => sizesIn(local, link.peers, asked, blobs), ended);
-  return { entries, at: label.at, kept: undefined, lost: found, silent };
+  try {
+    await keepPacks(data, engine, log);
+    if (cluster.etcd.kind === "etcd") return { ...restored, unasked: STOPPED, silent: [] };
+    const [asked, silent] = await reached(link.peers, others, ended);
+    const sizesOf = (blobs: readonly StoredBlob[]) => sizesIn(local, link.peers, asked, blobs);
+    return { ...restored, lost: await findLost(engine, sizesOf, ended), silent };
+  } catch (error) {
+    // The records are there, and the others serve them.
+    const reason = error instanceof Error ? error.message : String(error);
+    const unasked = signal.aborted ? "it was interrupted" : reason;
+    return { ...restored, unasked, silent: [] };
+  }
+}
+
+function inUse({ etcd }: Pick<ClusterConfig, "etcd">): string {
+  const anew =
+    etcd.kind === "etcd"
+      ? `remove all that begins with ${etcd.prefix} from etcd`
+      : "move etcd and cluster.json out of the data directory of each";
+  return `the cluster is in use: a backup is put back into a new one only; to begin anew, stop all nodes and ${anew}`;
 }
 
 /** Those who answer for their blobs, which takes a moment, and the names of the others. */
@@ -82,7 +104,7 @@ async function reached(
     others.map(async (other) => {
       while (performance.now() < deadline) {
         signal.throwIfAborted();
-        if ((await ask(peers, other, [])) !== undefined) return true;
+        if ((await unlessAborted(ask(peers, other, []), signal)) !== undefined) return true;
         await waited(AGAIN_MS, signal);
       }
       return false;

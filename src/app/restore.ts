@@ -10,6 +10,7 @@ import { type Archive, checkArchive, journalInstallation, openArchive } from "..
 import { keys } from "../meta/keys.ts";
 import { bucketInstallation } from "../registry/installation.ts";
 import { findLost, type Lost } from "../registry/lost.ts";
+import { StoreHalfRestored } from "../registry/schema.ts";
 import { bucketName, openObjects, reachBucket } from "./bucket.ts";
 import { takeDataDirectory } from "./data-directory.ts";
 import { refuseOtherShape } from "./data-shape.ts";
@@ -71,7 +72,12 @@ async function requireFits(options: RestoreBackupOptions, archive: Archive): Pro
 
 async function requireEmptyDisk(config: Config): Promise<void> {
   if (!existsSync(metadataPath(config))) return;
-  const meta = await openMetadata(config);
+  const meta = await openMetadata(config).catch((error: unknown) => {
+    // What a restoring that was cut short has left is nobody's.
+    if (error instanceof StartError && error.cause instanceof StoreHalfRestored) return undefined;
+    throw error;
+  });
+  if (meta === undefined) return;
   try {
     for (const prefix of [keys.repositories, keys.blobs]) {
       const { entries } = await meta.scan({ prefix, limit: 1, keysOnly: true });

@@ -20,6 +20,8 @@ export interface RestoredBackup {
   readonly kept: string | undefined;
   /** Blobs without a copy; absent where that is not looked for. */
   readonly lost?: Lost;
+  /** Why they were not looked for: what ended it. */
+  readonly unasked?: string;
   /** Nodes that could not be asked for theirs. */
   readonly silent: readonly string[];
 }

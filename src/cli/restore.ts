@@ -11,7 +11,11 @@ that are still on the disks, or in the bucket, are found where they are; those w
 
 In a cluster: stop all nodes, move etcd and cluster.json out of the data directory of each, if they are there (the
 blobs may stay, or be gone), start all but one, and run this on that one, with its configuration: it forms the cluster
-with the others, fills it and ends; then start the node. Until the cluster is filled nobody is served.
+with the others, fills it and ends; then start the node. Until the cluster is filled nobody is served. Of blobs that a
+registry had that was alone, the small ones are found on its own disk only: run it there.
+
+In a cluster whose etcd is your own (cluster.etcd.endpoints): stop all nodes, remove all that begins with
+cluster.etcd.prefix from etcd (etcdctl del --prefix holdfast/), run this on one of them, then start them all.
 
 Without a cluster: stop every node. The metadata in the data directory, or the database, has to be empty.
 
@@ -41,13 +45,20 @@ export function restoreCommand(): Command {
   });
 }
 
-function report({ entries, at, kept, lost, silent }: RestoredBackup): string[] {
+function report({ entries, at, kept, lost, unasked, silent }: RestoredBackup): string[] {
   const lines = [`Done: ${plural(entries, "record")}, as of ${new Date(at).toISOString()}.`];
   if (kept !== undefined) lines.push(`What was there before is in ${kept}.`);
   for (const name of silent) lines.push(`${name} did not say which blobs it has.`);
+  if (unasked !== undefined)
+    return [
+      ...lines,
+      `Blobs without a copy were not looked for: ${unasked}. Once all nodes run, see \`holdfast status\`.`,
+    ];
   if (lost === undefined) return [...lines, "See with `holdfast verify` which blobs are missing."];
   if (lost.lost === 0) return [...lines, `${plural(lost.named, "blob")} named, none lost.`];
-  lines.push(`${lost.lost} of ${plural(lost.named, "blob")} named have no copy anywhere:`);
+  lines.push(
+    `${lost.lost} of ${plural(lost.named, "blob")} named have no copy ${silent.length === 0 ? "anywhere" : "where it could be looked for"}:`,
+  );
   for (const { digest, repository } of lost.examples)
     lines.push(`  ${digest}${repository === undefined ? "" : ` (of ${repository})`}`);
   if (lost.lost > lost.examples.length)

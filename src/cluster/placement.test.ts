@@ -89,6 +89,21 @@ describe("placement", () => {
     );
   });
 
+  test("has those that drain hold what a push waits for where too few stay, after those that stay", () => {
+    fc.assert(
+      fc.property(nodes, key, copies, copies, (found, place, wanted, durable) => {
+        const least = durableWithin(found, wanted, durable);
+        const { holders, keepers } = placementOfKey(place, found, wanted, least);
+        expect(holders.length).toBeGreaterThanOrEqual(least);
+        expect(holders.length).toBeLessThanOrEqual(wanted);
+        expect(keepers.length).toBe(holders.length);
+        const plainly = placementOfKey(place, found, wanted).holders;
+        expect(holders.slice(0, plainly.length)).toEqual([...plainly]);
+        expect(holders.slice(plainly.length).every(({ draining }) => draining)).toBe(true);
+      }),
+    );
+  });
+
   test("never asks a push to wait for fewer because nodes drain, nor for more than there are", () => {
     const drain = (found: readonly Node[]): Node[] =>
       found.map((one) => ({ ...one, draining: true }));

@@ -11,7 +11,7 @@ import type { NodeRecord, Space } from "./node.ts";
 export type PlacedNode = Pick<NodeRecord, "store" | "zone" | "draining" | "space">;
 
 export interface Placement<N> {
-  /** They should hold a copy, best first: `copies` of them, or as many as there are that do not drain. */
+  /** They should hold a copy, best first: `copies` of them, or as many as there are that do not drain, or `least`. */
   readonly holders: readonly N[];
   /** The others with a store, in the order in which they step in. */
   readonly further: readonly N[];
@@ -24,12 +24,14 @@ export interface Placement<N> {
 
 const GIB = 2 ** 30;
 
+/** `least` are the copies that a push waits for: where too few nodes stay, those that drain hold them too. */
 export function placement<N extends PlacedNode>(
   locator: Locator,
   nodes: readonly N[],
   copies: number,
+  least = 0,
 ): Placement<N> {
-  return placementOfKey(placeKeyOf(locator), nodes, copies);
+  return placementOfKey(placeKeyOf(locator), nodes, copies, least);
 }
 
 /** As `placement`, for all blobs of a place key. */
@@ -37,6 +39,7 @@ export function placementOfKey<N extends PlacedNode>(
   key: string,
   nodes: readonly N[],
   copies: number,
+  least = 0,
 ): Placement<N> {
   const ranked = nodes
     .flatMap((node) => (node.store === undefined ? [] : [{ node, store: node.store }]))
@@ -50,11 +53,13 @@ export function placementOfKey<N extends PlacedNode>(
     ...overZones(staying.filter(isNearlyFull)),
   ];
   // Where all are leaving, what they hold is still theirs to hold.
-  const able = willing.length > 0 ? willing : leaving;
+  const able = willing.length > 0 ? willing.length : leaving.length;
+  const count = Math.max(Math.min(copies, able), least);
+  const order = [...willing, ...leaving];
   return {
-    holders: able.slice(0, copies),
-    further: [...able.slice(copies), ...(able === leaving ? [] : leaving)],
-    keepers: (able === leaving ? leaving : overZones(staying)).slice(0, copies),
+    holders: order.slice(0, count),
+    further: order.slice(count),
+    keepers: [...overZones(staying), ...leaving].slice(0, count),
   };
 }
 

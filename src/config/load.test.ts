@@ -38,7 +38,7 @@ describe("with nothing given", () => {
         catalogEntries: 1000,
         concurrentUploads: 512,
         uploadIdle: 60_000,
-        uploadRate: 1024,
+        uploadRate: 128,
       },
     });
     expect(new Set(sources.values())).toEqual(new Set(["default"]));

@@ -180,9 +180,9 @@ export const schema = z.strictObject({
         "An upload request that brings no byte for so long is cut off; at most 255s.",
       ),
       uploadRate: size(
-        1024,
+        128,
         0,
-        "Least bytes a second that an upload request has to bring, on average over `limits.uploadIdle`; a slower one is cut off. 0 is no limit.",
+        "Least bytes a second that an upload request has to bring, on average over `limits.uploadIdle`; a slower one is cut off. Bytes brought ahead count for up to eight times as long. 0 is no limit.",
       ),
     })
     .prefault({}),

@@ -44,13 +44,16 @@ function fill(upload: ReturnType<typeof gateOf>["upload"], count: number) {
   };
 }
 
-/** So many pieces of 1000 bytes. */
-function chunks(count: number): ReadableStream<Uint8Array<ArrayBuffer>> {
-  let left = count;
+/** So many pieces of 1000 bytes, or as given. */
+function chunks(
+  count: number,
+  sizes: readonly number[] = [],
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let next = 0;
   return new ReadableStream({
     async pull(controller) {
       await Bun.sleep(0);
-      if (left-- > 0) controller.enqueue(new Uint8Array(1000));
+      if (next < count) controller.enqueue(new Uint8Array(sizes[next++] ?? 1000));
       else controller.close();
     },
   });
@@ -127,7 +130,7 @@ describe("the gate for uploads", () => {
       [0, [1, 2, 3, 4, 5, 6]],
       [500, [1, 2, 3, 4, 5, 6]],
       [1000, [2, 4, 6]],
-      [1200, [3, 6]],
+      [1200, [3, 5]],
       [9999, []],
     ] as const) {
       const { gate, peer, idle } = gateOf(1, "2s", rate);
@@ -144,6 +147,32 @@ describe("the gate for uploads", () => {
       });
       expect([rate, told]).toEqual([rate, [...after]]);
       expect(idle.at(-1)).toBe(255);
+    }
+  });
+
+  test("gives a body that has brought bytes ahead its time for some of them, however many there were", async () => {
+    for (const [ahead, after] of [
+      [400, [1, 2]],
+      [1_000_000, [1, 2, 3, 4, 5, 6, 7, 8, 9]],
+    ] as const) {
+      const { gate, peer, idle } = gateOf(1, "2s", 100);
+      const sizes = [ahead, ...Array.from({ length: 19 }, () => 1)];
+      const sent = new Request("http://h/", {
+        method: "PATCH",
+        headers: CHUNKED,
+        body: chunks(20, sizes),
+      });
+      const body = new RequestBody(sent);
+      const told: number[] = [];
+      await gate.pass(body, peer, async () => {
+        let count = 0;
+        for await (const _ of body.stream()) {
+          count++;
+          if (idle.length > 1 + told.length) told.push(count);
+        }
+        return new Response();
+      });
+      expect([ahead, told]).toEqual([ahead, [...after]]);
     }
   });
 });

@@ -367,21 +367,31 @@ test("a journal that is lost whole is begun anew", async () => {
   expect(await stateHash(copy)).toBe(await stateHash(plain));
 });
 
-test("that the database was emptied is not written down, nor is anything of afterwards", async () => {
-  await using bench = new Bench();
-  const { store, plain, recorder } = await bench.recorded();
-  await traffic(store, "a", 10);
-  const hash = await stateHash(plain);
-  const { entries } = await plain.scan({ prefix: "", limit: 100, keysOnly: true });
-  await plain.commit({ delete: entries.map(({ key }) => key) });
-  await plain.commit(put("tag!b!x"));
-  const deadline = performance.now() + 5000;
-  while (recorder.status().trouble === undefined && performance.now() < deadline)
-    await Bun.sleep(20);
-  expect(recorder.status().trouble).toContain("run `holdfast rebuild`");
-  expect(await failureOf(recorder.snapshot())).toBeInstanceOf(JournalError);
-  await recorder.close();
-  const restored = await bench.rebuilt();
-  expect(await stateHash(restored.store)).toBe(hash);
-  expect(restored.wiped).toBeUndefined();
-});
+test.each([
+  ["emptied", []],
+  [
+    "emptied, and begun by another installation",
+    [{ key: keys.installation, value: '{"id":"other"}' }],
+  ],
+])(
+  "that the database was %s is not written down, nor is anything of afterwards",
+  async (_, anew) => {
+    await using bench = new Bench();
+    const { store, plain, recorder } = await bench.recorded();
+    await traffic(store, "a", 10);
+    const hash = await stateHash(plain);
+    const { entries } = await plain.scan({ prefix: "", limit: 100, keysOnly: true });
+    await plain.commit({ delete: entries.map(({ key }) => key) });
+    await plain.commit({ put: [...anew, ...put("tag!b!x").put] });
+    const deadline = performance.now() + 5000;
+    while (recorder.status().trouble === undefined && performance.now() < deadline)
+      await Bun.sleep(20);
+    expect(recorder.status().trouble).toContain("run `holdfast rebuild`");
+    if (anew.length === 0)
+      expect(await failureOf(recorder.snapshot())).toBeInstanceOf(JournalError);
+    await recorder.close();
+    const restored = await bench.rebuilt();
+    expect(await stateHash(restored.store)).toBe(hash);
+    expect(restored.wiped).toBeUndefined();
+  },
+);

@@ -25,7 +25,7 @@ import { type Manifest, writeSnapshot } from "./snapshot.ts";
 import { Trouble } from "./trouble.ts";
 import { Waiters } from "./waiters.ts";
 import { Wake } from "./wake.ts";
-import { isWipe } from "./wipe.ts";
+import { installationIn, isWipe } from "./wipe.ts";
 
 /** `before-answer`: a commit is in the journal before it is answered for; `behind`: at most two seconds later. */
 export type RecorderMode = "before-answer" | "behind";
@@ -273,8 +273,9 @@ export class Recorder {
 
   /** An emptied database is to be rebuilt: that it was emptied is not written down, nor what came afterwards. */
   async #requireInstallation(): Promise<void> {
-    const { entries } = requireFresh(await this.#options.store.get([keys.installation]));
-    if (entries[0] === undefined) throw new JournalError(EMPTIED);
+    const { store, installation } = this.#options;
+    const { entries } = requireFresh(await store.get([keys.installation]));
+    if (installationIn(entries[0]?.value) !== installation) throw new JournalError(EMPTIED);
   }
 
   #isFull(): boolean {

@@ -377,6 +377,19 @@ describe("the store that is filled", () => {
       await half.commit(put("blob!left-over"));
       await half.close();
     }
+    const late = restore({
+      objects,
+      open,
+      clock: systemClock,
+      complete: async (filled) => {
+        await filled.commit(put("blob!1", '"completed"'));
+        throw new Error("cut short");
+      },
+    });
+    expect(String(await failureOf(late))).toContain("cut short");
+    const half = openWriter({ path });
+    expect(await isRestoring(half)).toBe(true);
+    await half.close();
     const done: number[] = [];
     const { store: copy, entries } = await restore({
       objects,
@@ -390,6 +403,18 @@ describe("the store that is filled", () => {
     expect(await stateHash(copy)).toBe(await stateHash(plain));
     expect(entries).toBe(3000 + 2 + 1 + 3);
     await copy.close();
+  });
+
+  test("is completed before it counts, and before the journal has it", async () => {
+    await using bench = new Bench();
+    const { store, recorder } = await bench.recorded();
+    await traffic(store, "a", 3);
+    await recorder.close();
+    const complete = (filled: MetaStore) => filled.commit(put("tag!a!latest", '"completed"'));
+    const { store: first } = await bench.rebuilt({ complete });
+    const { store: second } = await bench.rebuilt();
+    for (const one of [first, second])
+      expect((await one.get(["tag!a!latest"])).entries[0]?.value).toBe('"completed"');
   });
 
   test("gets secrets of its own, and is the same installation", async () => {

@@ -32,6 +32,8 @@ export interface RestoreOptions {
   readonly journal?: ObjectStore | undefined;
   readonly open: OpenStore;
   readonly clock: Clock;
+  /** What is to be done to the filled store before it counts as rebuilt; cut short, all is done again. */
+  readonly complete?: ((store: MetaStore) => Promise<unknown>) | undefined;
   /** Milliseconds since the epoch: the state to reach holds every commit answered for until then, and none of later. */
   readonly at?: number | undefined;
   readonly progress?: ((progress: RestoreProgress) => void) | undefined;
@@ -61,7 +63,7 @@ const FLIGHTS = 8;
 
 /** Throws `JournalError`, `StoreUnavailable` for a database in use, and what the stores throw. */
 export async function restore(options: RestoreOptions): Promise<Restored> {
-  const { objects, journal = objects, open, clock, at, signal } = options;
+  const { objects, journal = objects, open, clock, complete, at, signal } = options;
   const inventory = await takeInventory(objects);
   const known = journal === objects ? inventory : await takeInventory(journal);
   const highest = Math.max(highestRevision(inventory), highestRevision(known));
@@ -77,6 +79,7 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
       else await empty(store);
       try {
         const filled = await fill(store, target, inventory, options);
+        await complete?.(store);
         // The journal begins anew with this: what it has of the lost store stays for earlier times.
         const { installation } = filled;
         const manifest = await writeSnapshot({
@@ -120,6 +123,7 @@ async function fill(
     progress?.({ done, total, entries, commits });
   };
 
+  const installation = snapshot?.installation ?? (await installationOf(objects, runs));
   const base = new Applier(store, FLIGHTS);
   for (const part of snapshot?.parts ?? []) {
     signal?.throwIfAborted();
@@ -150,7 +154,7 @@ async function fill(
     if (commit.revision > target) break;
     if (
       isWipe(commit) &&
-      (await isForGood({ objects, segments, signal }, commit.revision, target))
+      (await isForGood({ objects, segments, signal, installation }, commit.revision, target))
     ) {
       wiped = commit.at;
       break;
@@ -163,7 +167,6 @@ async function fill(
   await changes.finish();
   if (wiped !== undefined && revision < through)
     throw new JournalDamaged("the database was emptied while the snapshot was made");
-  const installation = snapshot?.installation ?? (await installationOf(objects, runs));
   return { installation, revision: Math.max(revision, through), commits, reached, torn, wiped };
 }
 

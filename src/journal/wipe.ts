@@ -10,16 +10,24 @@ export function isWipe({ changes }: Pick<Change, "changes">): boolean {
   return changes.some(({ key, value }) => key === keys.installation && value === undefined);
 }
 
-/** Whether no commit after it, up to `target`, brings the record back. */
+/** The id in a record of an installation. */
+export function installationIn(value: string | undefined): string | undefined {
+  return value === undefined ? undefined : (JSON.parse(value) as { readonly id?: string }).id;
+}
+
+/** Whether no commit after it, up to `target`, brings the record back; that of another one is no sign of a rebuild. */
 export async function isForGood(
-  journal: Pick<ReplayOptions, "objects" | "segments" | "signal">,
+  {
+    installation,
+    ...journal
+  }: Pick<ReplayOptions, "objects" | "segments" | "signal"> & { readonly installation: string },
   wipe: Revision,
   target: Revision,
 ): Promise<boolean> {
   for await (const { revision, changes } of replay({ ...journal, after: wipe })) {
     if (revision > target) break;
-    if (changes.some(({ key, value }) => key === keys.installation && value !== undefined))
-      return false;
+    const back = changes.findLast(({ key }) => key === keys.installation)?.value;
+    if (installationIn(back) === installation) return false;
   }
   return true;
 }

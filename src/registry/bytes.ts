@@ -4,7 +4,10 @@ import { keys } from "../meta/keys.ts";
 import { StoreUnavailable, type Commit, type Entry } from "../meta/port.ts";
 import type { Digest } from "../oci/digest.ts";
 import { expectation, type Context } from "./context.ts";
-import { decode, encode, type BlobRecord, type Versioned } from "./records.ts";
+import { decode, encode, type BlobRecord, type TrashRecord, type Versioned } from "./records.ts";
+
+/** Milliseconds for which replaced bytes stay for whoever has read the record that named them. */
+const READERS_MS = 3_600_000;
 
 /** Whether healthy bytes for this blob are held, whoever brought them: those who have them need not send them. */
 export async function holdsBytes(
@@ -68,13 +71,17 @@ export class IncomingBytes {
     const record: BlobRecord = { size, locator, verified: true, at: this.#ctx.clock.now() };
     // A sweep that took the new bytes for ownerless says so there first.
     expect.push({ key: keys.trash(locator), version: 0 });
-    const { loser, put } = giveUp(held?.value.foreign ? undefined : held?.value.locator);
+    // Somebody may be reading what is left of right bytes: that goes with a later sweep.
+    const isRead = held?.value.verified === true && !held.value.damaged;
+    const { loser, put } = giveUp(
+      held?.value.foreign ? undefined : held?.value.locator,
+      isRead ? { notBefore: this.#ctx.clock.now() + READERS_MS } : {},
+    );
     return {
       kept: false,
       expect,
       put: [{ key, value: encode(record) }, ...put],
-      // Somebody may be reading what is left of it: that goes with the next sweep.
-      loser: held?.value.verified && !held.value.damaged ? undefined : loser,
+      loser: isRead ? undefined : loser,
     };
   }
 
@@ -87,21 +94,29 @@ export class IncomingBytes {
   }
 }
 
-function giveUp(loser: Locator | undefined): Pick<Settled, "put" | "loser"> {
-  return { loser, put: loser === undefined ? [] : [{ key: keys.trash(loser), value: "{}" }] };
+function giveUp(
+  loser: Locator | undefined,
+  record: TrashRecord = {},
+): Pick<Settled, "put" | "loser"> {
+  const put = loser === undefined ? [] : [{ key: keys.trash(loser), value: encode(record) }];
+  return { loser, put };
 }
 
 /** Removes bytes that a commit has given up, then the note that it had to be done. */
-export async function removeTrash(ctx: Context, locator: Locator): Promise<void> {
+async function removeTrash(ctx: Context, locator: Locator): Promise<void> {
   await ctx.blobs.delete(locator);
   await ctx.meta.commit({ delete: [keys.trash(locator)] });
 }
 
 /** The same after a push that has succeeded whatever comes of this: the sweep will do it otherwise. */
 export async function tidy(ctx: Context, locator: Locator | undefined): Promise<void> {
-  if (locator === undefined) return;
+  if (locator !== undefined) await attempt(() => removeTrash(ctx, locator));
+}
+
+/** Does what the sweep will do otherwise. */
+export async function attempt(work: () => Promise<void>): Promise<void> {
   try {
-    await removeTrash(ctx, locator);
+    await work();
   } catch (error) {
     if (!(error instanceof StoreUnavailable || error instanceof BlobStoreUnavailable)) throw error;
   }

@@ -88,8 +88,9 @@ export async function commitPlan<T>(
 }
 
 /**
- * What a push reads before it takes bytes in. The last known state will not do: while a majority elects its leader this
- * waits, as a commit does; where none is left, it throws `StoreUnavailable`.
+ * What a push reads before it takes bytes in, and what a delete or a condition is refused by. The last known state will
+ * not do: while a majority elects its leader this waits, as a commit does; where none is left, it throws
+ * `StoreUnavailable`.
  */
 export async function readToPush(
   { meta }: Context,

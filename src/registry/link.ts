@@ -1,18 +1,21 @@
 /** Giving a repository the right to show a blob: after an upload, or by mounting it from another repository. */
-import type { StoredBlob } from "../blobs/port.ts";
+import { BlobStoreUnavailable, type StoredBlob } from "../blobs/port.ts";
 import { keys, lastPart } from "../meta/keys.ts";
-import type { Entry } from "../meta/port.ts";
-import { decode, encode, type BlobRecord, type LinkRecord } from "./records.ts";
+import type { Entry, Revision } from "../meta/port.ts";
+import { decode, encode, type BlobRecord, type LinkRecord, type Versioned } from "./records.ts";
 import type { Digest } from "../oci/digest.ts";
 import { parseName, type RepositoryName } from "../oci/name.ts";
-import { holdsDurably, IncomingBytes, tidy } from "./bytes.ts";
+import { holdsBytes, holdsDurably, IncomingBytes, tidy } from "./bytes.ts";
 import { commitPlan, expectation, readToPush, type Caller, type Context } from "./context.ts";
 import { isLive, joinRepository } from "./repository.ts";
 
 /** Repositories looked through for a mount that names no source. */
 const MOUNT_SOURCES_MAX = 100;
 
-/** Whether the repository shows the blob and its bytes are there, as durably as if it were being linked now. */
+/**
+ * Whether the repository shows the blob and its bytes are there, as durably as if it were being linked now. Throws
+ * `BlobStoreUnavailable` while they are there less durably: a client that comes again will find them copied.
+ */
 export async function hasBlob(
   ctx: Context,
   name: RepositoryName,
@@ -21,9 +24,13 @@ export async function hasBlob(
   const wanted = [keys.repository(name), keys.link(digest, name), keys.blob(digest)];
   return commitPlan(ctx.meta, async () => {
     const { entries } = await ctx.meta.get(wanted);
-    const live = isLive(decode<LinkRecord>(entries[1])?.value, entries[0]);
-    if (!live || !(await holdsDurably(ctx, decode<BlobRecord>(entries[2]))))
+    const blob = decode<BlobRecord>(entries[2]);
+    if (!isLive(decode<LinkRecord>(entries[1])?.value, entries[0])) return { result: false };
+    if (!(await holdsDurably(ctx, blob))) {
+      if (await holdsBytes(ctx, blob))
+        throw new BlobStoreUnavailable(`the blob ${digest} has too few copies at present`);
       return { result: false };
+    }
     const expect = wanted.map((key, i) => expectation(key, entries[i]));
     return { commit: { expect }, result: true };
   });
@@ -85,10 +92,22 @@ export async function mountBlob(
   from: RepositoryName | undefined,
 ): Promise<boolean> {
   const sources = from === undefined ? await sourcesOf(ctx, digest) : [from];
+  const isHeld = heldDurably(ctx);
   for (const source of sources) {
-    if (caller.may("pull", source) && (await mountFrom(ctx, name, digest, source))) return true;
+    if (!caller.may("pull", source)) continue;
+    if (await mountFrom(ctx, name, digest, source, isHeld)) return true;
   }
   return false;
+}
+
+/** Asks the stores once while the record stays as it is. */
+function heldDurably(ctx: Context): (blob: Versioned<BlobRecord> | undefined) => Promise<boolean> {
+  let known: { readonly version: Revision | undefined; readonly answer: boolean } | undefined;
+  return async (blob) => {
+    if (known === undefined || known.version !== blob?.version)
+      known = { version: blob?.version, answer: await holdsDurably(ctx, blob) };
+    return known.answer;
+  };
 }
 
 async function sourcesOf(ctx: Context, digest: Digest): Promise<RepositoryName[]> {
@@ -104,6 +123,7 @@ async function mountFrom(
   name: RepositoryName,
   digest: Digest,
   source: RepositoryName,
+  isHeld: ReturnType<typeof heldDurably>,
 ): Promise<boolean> {
   return commitPlan(ctx.meta, async () => {
     const wanted = [
@@ -117,7 +137,7 @@ async function mountFrom(
     const [sourceEntry, sourceLink, blobEntry, repository, link] = entries;
     const blob = decode<BlobRecord>(blobEntry);
     if (!isLive(decode<LinkRecord>(sourceLink)?.value, sourceEntry)) return { result: false };
-    if (!(await holdsDurably(ctx, blob))) return { result: false };
+    if (!(await isHeld(blob))) return { result: false };
     if (isLive(decode<LinkRecord>(link)?.value, repository)) {
       return { commit: { expect: [expectation(keys.link(digest, name), link)] }, result: true };
     }

@@ -137,7 +137,7 @@ async function lookUpBlob(
   return {
     size,
     stale,
-    body: async (range) => largeBody(ctx, name, digest, record, range),
+    body: (range) => surely(ctx, () => largeBody(ctx, name, digest, record, range)),
     url: async (seconds) => presigned(ctx, record.value, seconds),
   };
 }
@@ -221,19 +221,37 @@ async function largeBody(
   ctx: Context,
   name: RepositoryName,
   digest: Digest,
-  blob: Versioned<BlobRecord>,
+  seen: Versioned<BlobRecord>,
   range: ByteRange | undefined,
 ): Promise<BlobBody> {
+  const body = await openRecord(ctx, digest, seen, range);
+  if (body !== undefined) return body;
+  // Bytes go once the record names others: perhaps since it was read.
+  const { entries, stale } = await ctx.meta.get([keys.blob(digest)]);
+  const record = decode<BlobRecord>(entries[0]);
+  if (record !== undefined && record.version !== seen.version && !record.value.damaged) {
+    const other = await openRecord(ctx, digest, record, range);
+    if (other !== undefined) return other;
+  }
+  const { value } = record ?? seen;
+  if (!stale) damaged(ctx, digest, value, "missing or not the content its digest names");
+  throw absent(stale, blobUnknown(name, digest));
+}
+
+async function openRecord(
+  ctx: Context,
+  digest: Digest,
+  blob: Versioned<BlobRecord>,
+  range: ByteRange | undefined,
+): Promise<BlobBody | undefined> {
   const { locator, size, verified } = blob.value;
   if (!verified && range === undefined && size > VERIFY_FIRST_MAX) {
     const body = await ctx.blobs.open(locator, size);
     if (body !== undefined) return verifiedBody(ctx, digest, blob, body);
   } else if (verified || (await verifyWhole(ctx, digest, blob))) {
-    const body = await ctx.blobs.open(locator, size, range);
-    if (body !== undefined) return body;
+    return ctx.blobs.open(locator, size, range);
   }
-  damaged(ctx, digest, blob.value, "missing or not the content its digest names");
-  throw blobUnknown(name, digest);
+  return undefined;
 }
 
 function damaged(ctx: Context, digest: Digest, blob: BlobRecord, problem: string): void {
@@ -245,7 +263,7 @@ function damaged(ctx: Context, digest: Digest, blob: BlobRecord, problem: string
 }
 
 /** That something is not there can be said by the truth alone. */
-function absent(stale: boolean, unknown: OciError): Error {
+export function absent(stale: boolean, unknown: OciError): Error {
   return stale
     ? new PerhapsAbsent("the last known state lacks it, and the metadata cannot be reached")
     : unknown;

@@ -91,6 +91,14 @@ export interface UploadRecord {
   readonly at: number;
 }
 
+/** `trash!`: bytes that were given up. */
+export interface TrashRecord {
+  /** Until then they stay: somebody may be reading them. */
+  readonly notBefore?: number;
+  /** So long the key stays after they were removed: somebody may still be about to name them. */
+  readonly until?: number;
+}
+
 /** `meta!schema` and `meta!installation` */
 export interface SchemaRecord {
   readonly version: number;

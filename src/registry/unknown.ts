@@ -3,9 +3,9 @@ import { batches } from "../base/batches.ts";
 import type { ListedBlob } from "../blobs/port.ts";
 import { requireFresh } from "../meta/fresh.ts";
 import { keys } from "../meta/keys.ts";
-import { tidy } from "./bytes.ts";
+import { attempt } from "./bytes.ts";
 import { expectation, type Context } from "./context.ts";
-import { decode, encode, type BlobRecord } from "./records.ts";
+import { decode, encode, type BlobRecord, type TrashRecord } from "./records.ts";
 
 /** Looking for them costs a listing of all blobs. */
 const EVERY_MS = 86_400_000;
@@ -25,28 +25,32 @@ export async function unknownOf(
   { meta, clock, options }: Context,
   listed: readonly ListedBlob[],
 ): Promise<ListedBlob[]> {
-  const deadline = clock.now() - options.unnamedFor;
+  // A session may be ended that long after its last byte; another time that long is beyond any push.
+  const deadline = clock.now() - Math.max(2 * options.uploadExpiry, options.unnamedFor);
   const old = listed.filter(({ modified }) => modified < deadline);
   const { entries } = requireFresh(await meta.get(old.map(({ digest }) => keys.blob(digest))));
   return old.filter(({ locator }, i) => decode<BlobRecord>(entries[i])?.value.locator !== locator);
 }
 
 /**
- * Bytes of unknown owner go only after that was committed: a push that still holds them expects it absent. False where
- * somebody knows them after all; what cannot be reached is left to the sweep.
+ * Bytes of unknown owner go only after that was committed, and it stays for a while: a push that still holds them
+ * expects it absent. False where somebody knows them after all; what cannot be reached is left to the sweep.
  */
 export async function removeUnknown(
   ctx: Context,
   { digest, locator }: Pick<ListedBlob, "digest" | "locator">,
 ): Promise<boolean> {
   const key = keys.blob(digest);
-  const [entry] = requireFresh(await ctx.meta.get([key])).entries;
+  const [entry, given] = requireFresh(await ctx.meta.get([key, keys.trash(locator)])).entries;
+  const now = ctx.clock.now();
   if (decode<BlobRecord>(entry)?.value.locator === locator) return false;
+  if ((decode<TrashRecord>(given)?.value.notBefore ?? 0) > now) return false;
+  const trash: TrashRecord = { until: now + ctx.options.uploadExpiry };
   const outcome = await ctx.meta.commit({
     expect: [expectation(key, entry)],
-    put: [{ key: keys.trash(locator), value: "{}" }],
+    put: [{ key: keys.trash(locator), value: encode(trash) }],
   });
-  if (outcome.ok) await tidy(ctx, locator);
+  if (outcome.ok) await attempt(() => ctx.blobs.delete(locator));
   return outcome.ok;
 }
 
@@ -61,11 +65,9 @@ export async function purgeUnknown(
 ): Promise<number> {
   const since = await beginLook(ctx, metadata);
   if (since === undefined) return 0;
-  // A session may be ended that long after its last byte; another time that long is beyond any push.
-  const deadline = ctx.clock.now() - 2 * ctx.options.uploadExpiry;
   let purged = 0;
   for await (const listed of batches(ctx.blobs.list(), BATCH)) {
-    const old = listed.filter(({ modified }) => modified > since && modified < deadline);
+    const old = listed.filter(({ modified }) => modified > since);
     if (old.length === 0) continue;
     for (const blob of await unknownOf(ctx, old)) {
       if (signal.aborted) return purged;

@@ -1,5 +1,7 @@
 /** Blobs that have no copies elsewhere lie where that is cheapest; those of a cluster need a name that fits any store. */
-import { placeKeyOf, type PlacedStore } from "../blobs/placed.ts";
+import type { PlacedStore } from "../blobs/placed.ts";
+import type { Locator } from "../blobs/port.ts";
+import { requireFresh } from "../meta/fresh.ts";
 import { keys, lastPart } from "../meta/keys.ts";
 import { pages } from "../meta/pages.ts";
 import type { Entry, MetaStore } from "../meta/port.ts";
@@ -20,21 +22,21 @@ export interface Unpacked {
   readonly gone: number;
 }
 
+/** Whether bytes lie where only this store has a name for them. */
+export type IsPacked = (locator: Locator) => boolean;
+
 /**
- * Gives every blob whose bytes are in this store such a name, and its record with it; where they lay before they stay.
- * May be repeated after it was cut short, and leaves alone what others change meanwhile.
+ * Gives every packed blob whose bytes are in this store such a name, and its record with it; where they lay before they
+ * stay. May be repeated after it was cut short, and leaves alone what others change meanwhile.
  */
 export async function unpackBlobs(
   meta: MetaStore,
   blobs: PlacedStore,
-  signal: AbortSignal,
+  { isPacked, signal }: { readonly isPacked: IsPacked; readonly signal: AbortSignal },
 ): Promise<Unpacked> {
   let [unpacked, gone] = [0, 0];
   for await (const { entries } of pages(meta, keys.blobs)) {
-    const packed = entries.filter((entry) => {
-      const locator = decode<BlobRecord>(entry)?.value.locator;
-      return locator !== undefined && placeKeyOf(locator) === locator;
-    });
+    const packed = entries.filter((entry) => isIn(entry, isPacked));
     const left = packed.values();
     const moves: Move[] = [];
     const lane = async (): Promise<void> => {
@@ -51,6 +53,18 @@ export async function unpackBlobs(
     gone += packed.length - moves.length;
   }
   return { blobs: unpacked, gone };
+}
+
+/** Whether any record still names a packed blob. Throws `StoreUnavailable` where that cannot be known. */
+export async function namesPacked(meta: MetaStore, isPacked: IsPacked): Promise<boolean> {
+  for await (const page of pages(meta, keys.blobs))
+    if (requireFresh(page).entries.some((entry) => isIn(entry, isPacked))) return true;
+  return false;
+}
+
+function isIn(entry: Entry, isPacked: IsPacked): boolean {
+  const locator = decode<BlobRecord>(entry)?.value.locator;
+  return locator !== undefined && isPacked(locator);
 }
 
 async function record(meta: MetaStore, moves: readonly Move[]): Promise<void> {

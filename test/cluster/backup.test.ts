@@ -1,8 +1,19 @@
 /** The metadata of a running cluster saved to a file, and a new cluster that begins with it. */
 import { expect, test } from "bun:test";
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { keys } from "../../src/meta/keys.ts";
+import { openWriter } from "../../src/meta/sqlite/index.ts";
 import { describeEtcd } from "../support/etcd.ts";
 import { startCluster, type TestCluster, type TestNode } from "../support/cluster.ts";
 import { BUN, descendants, MAIN, signal, until } from "../support/processes.ts";
@@ -78,7 +89,15 @@ test("of a registry that is alone: on the disk it was on, on an empty one, and o
     );
 
     rmSync(join(data, "metadata"), { recursive: true });
-    expect(await restore(data)).toMatch(/^Done: \d+ records, .*\n18 blobs named, none lost\.\n$/);
+    // What a restoring leaves that was killed.
+    const half = openWriter({ path: join(data, "metadata", "holdfast.db") });
+    await half.commit({
+      put: [keys.restoring, keys.blob("sha256:0")].map((key) => ({ key, value: "{}" })),
+    });
+    await half.close();
+    expect(await restore(data)).toMatch(
+      /^Done: \d+ records, .*\nWhat was there before is in .*\n18 blobs named, none lost\.\n$/,
+    );
     await using again = await startServer({ workers: 1, data });
     for (const image of images) await pull(again.url, image);
     await again.stop();
@@ -101,6 +120,77 @@ test("of a registry that is alone: on the disk it was on, on an empty one, and o
 }, 60_000);
 
 describeEtcd("backup and restore", () => {
+  test("of a registry that was alone, into a cluster, on its disk: what fails is done again, and later, too", async () => {
+    const solo = await startServer({ workers: 1 });
+    const images: Image[] = [];
+    for (let n = 0; n < 8; n++)
+      images.push(await push(solo.url, `app-${n}`, "v1", bytesOf(n, 500)));
+    const home = mkdtempSync(join(tmpdir(), "holdfast-backup-"));
+    const file = join(home, "solo.tar");
+    const done = Bun.spawn([BUN, MAIN, "backup", file, "--data", solo.data], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    expect(await done.exited).toBe(0);
+    await solo.kill();
+    const restore = (node: TestNode) => node.command("restore", file, "--config", configOf(node));
+    const none = /^Done: .*\n24 blobs named, none lost\.\n$/m;
+    try {
+      await using cluster = await startCluster({
+        workers: 1,
+        begin: async ([n1, n2, n3]) => {
+          if (!n1 || !n2 || !n3) throw new Error("three nodes");
+          // Writes its configuration.
+          n2.start();
+          await n2.kill();
+          n2.wipe();
+          for (const name of ["packs", "journal"])
+            cpSync(join(solo.data, name), join(n2.data, name), { recursive: true });
+          for (const node of [n1, n3]) node.start();
+          // One of the blobs finds no place.
+          const hex = images[0]?.layer.digest.slice(7) ?? "";
+          const obstacle = join(n2.data, "blobs/sha256", hex.slice(0, 2));
+          mkdirSync(join(obstacle, ".."), { recursive: true });
+          writeFileSync(obstacle, "");
+          expect(await refusal(n2, "restore", file, "--config", configOf(n2))).toContain(
+            "ended with 1",
+          );
+          expect(await fetch(`${n3.url}/v2/`).then(String, () => "refused")).toBe("refused");
+          rmSync(obstacle);
+          expect(await restore(n2)).toMatch(none);
+          n2.start();
+        },
+      });
+      const [n1, n2, n3] = three(cluster);
+      expect(globSync(`${n2.data}/packs/*`)).toEqual([]);
+      expect(globSync(`${n2.data}/packs.before-cluster/*`)).not.toEqual([]);
+      for (const { url } of cluster.nodes) for (const image of images) await pull(url, image);
+
+      // The same backup, which names packs, when all blobs are gone that the cluster had.
+      await Promise.all(cluster.nodes.map((node) => node.stop()));
+      for (const node of cluster.nodes) forget(node);
+      for (const { data } of cluster.nodes) rmSync(join(data, "blobs"), { recursive: true });
+      n1.start();
+      n3.start();
+      const words = ["restore", file, "--config", configOf(n2), "--data", n2.data];
+      const child = Bun.spawn([BUN, MAIN, ...words], { stdio: ["ignore", "pipe", "inherit"] });
+      await until(() => [n2, n3].every(isMember), 30_000, "the cluster to be formed");
+      // It does not say which blobs it has, which is waited for.
+      await n3.kill();
+      await n1.ready();
+      child.kill("SIGINT");
+      expect(await child.stdout.text()).toMatch(
+        /^Done: .*\nBlobs without a copy were not looked for: it was interr/m,
+      );
+      expect(await child.exited).toBe(0);
+      for (const node of [n2, n3]) node.start();
+      await Promise.all(cluster.nodes.map((node) => node.ready()));
+      for (const { url } of cluster.nodes) for (const image of images) await pull(url, image);
+    } finally {
+      await solo.stop();
+      rmSync(home, { recursive: true, force: true });
+    }
+  }, 240_000);
+
   test("a new cluster has what was backed up under way, finds its blobs, and names what is lost", async () => {
     await using cluster = await startCluster({ workers: 1 });
     const [n1, n2, n3] = three(cluster);

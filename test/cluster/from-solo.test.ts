@@ -69,7 +69,9 @@ describeEtcd("solo becomes a cluster in place", () => {
     await solo.stop();
     const [n1, n2, n3] = cluster.nodes as unknown as [TestNode, TestNode, TestNode];
     expect(isTaken(n2)).toBe(true);
-    expect(globSync(`${n2.data}/metadata/*`)).toEqual([]);
+    expect(globSync(`${n2.data}/{metadata,packs}/*`)).toEqual([]);
+    expect(globSync(`${n2.data}/packs.before-cluster/*`)).not.toEqual([]);
+    expect(existsSync(join(n2.data, "bringing"))).toBe(false);
     for (const { url } of cluster.nodes) for (const image of images) await pull(url, image);
     expect(unplaced(await backup(n3.data, join(n3.data, "../after.tar")))).toEqual(before);
 

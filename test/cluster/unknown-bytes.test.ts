@@ -11,11 +11,13 @@ import {
   newId,
   randomBytes,
 } from "../../src/blobs/conformance-tools.ts";
-import type { BlobStore, StoredBlob } from "../../src/blobs/port.ts";
+import { BlobStoreUnavailable, type BlobStore, type StoredBlob } from "../../src/blobs/port.ts";
 import { eventually, TestCluster } from "../../src/cluster/copies/copies-fixture.ts";
 import { keys } from "../../src/meta/keys.ts";
-import { StoreUnavailable, type MetaStore } from "../../src/meta/port.ts";
+import { StoreUnavailable, type Commit, type MetaStore } from "../../src/meta/port.ts";
 import { openWriter } from "../../src/meta/sqlite/index.ts";
+import { OciError } from "../../src/oci/errors.ts";
+import { parseName } from "../../src/oci/name.ts";
 import { encode, type BlobRecord } from "../../src/registry/records.ts";
 import { createRegistry, type Registry } from "../../src/registry/registry.ts";
 import { prepareSchema } from "../../src/registry/schema.ts";
@@ -42,9 +44,11 @@ let registry: Registry;
 /** The registry's clock against the disks'. */
 let later: number;
 let isStale: boolean;
+let beforeCommit: (commit: Commit) => Promise<void>;
 
 beforeEach(async () => {
   [later, isStale] = [0, false];
+  beforeCommit = async () => {};
   directory = mkdtempSync(join(tmpdir(), "holdfast-unknown-"));
   meta = openWriter({ path: join(directory, "meta.db") });
   await prepareSchema(meta, systemClock);
@@ -55,7 +59,10 @@ beforeEach(async () => {
       operationsMax: meta.operationsMax,
       get: async (asked) => ({ ...(await meta.get(asked)), stale: isStale }),
       scan: (options) => meta.scan(options),
-      commit: (commit) => meta.commit(commit),
+      commit: async (commit) => {
+        await beforeCommit(commit);
+        return meta.commit(commit);
+      },
       watch: (options) => meta.watch(options),
       close: () => meta.close(),
     },
@@ -77,6 +84,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
+const trash = async () => (await meta.scan({ prefix: keys.trashes, limit: 10 })).entries.length;
 const purge = (metadata = "m1") => registry.purgeUnknown(metadata, FOREVER);
 
 /** Of two equal ones it may be any: a push that was not committed, or a blob. */
@@ -123,7 +131,7 @@ test("what no record names goes from all nodes once it is beyond any push; all e
   isStale = false;
   expect(await purge()).toBe(2);
   expect([blob, second, orphan, young, older].map(copiesOf)).toEqual([3, 0, 0, 3, 3]);
-  expect((await meta.scan({ prefix: keys.trashes, limit: 10 })).entries).toEqual([]);
+  expect(await trash()).toBe(2);
   expect(await collected(blobs.uploads())).toHaveLength(1);
   later += 23 * HOUR;
   date(young, HOUR);
@@ -142,8 +150,53 @@ test("a node that is away is told by the sweep when it is back", async () => {
   expect(await purge()).toBe(1);
   expect(copiesOf(orphan)).toBe(1);
   await cluster.node(2).start();
-  expect(await registry.sweepTrash(FOREVER)).toBe(1);
+  expect(await registry.sweepTrash(FOREVER)).toBe(0);
   expect(copiesOf(orphan)).toBe(0);
+  later += EXPIRY + HOUR;
+  expect(await registry.sweepTrash(FOREVER)).toBe(1);
+  expect(await trash()).toBe(0);
+});
+
+test("a push whose bytes were taken for unknown ones is not acknowledged, whenever it comes to its commit", async () => {
+  await purge();
+  later = 10 * EXPIRY;
+  const bytes = randomBytes(1000);
+  const digest = digestOf(bytes);
+  const [reached, opened] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  beforeCommit = async ({ put = [] }) => {
+    if (!put.some(({ key }) => key === keys.blob(digest))) return;
+    reached.resolve();
+    await opened.promise;
+  };
+  const name = parseName("a");
+  if (name === undefined) throw new Error("no name");
+  const caller = { subject: "tester", may: () => true };
+  const id = registry.openUpload(caller, name, "sha256");
+  const content = { length: 1000, bytes: async () => bytes, async *stream() {} };
+  const pushed = failureOf(
+    registry.finishUpload(caller, name, id, digest, { content, span: undefined }),
+  );
+  await reached.promise;
+  const [blob] = await collected(blobs.list());
+  if (blob === undefined) throw new Error("nothing is stored");
+  await eventually(() => copiesOf(blob) === 3);
+  date(blob, HOUR);
+  expect(await purge()).toBe(1);
+  expect(await registry.sweepTrash(FOREVER)).toBe(0);
+  opened.resolve();
+  expect(await pushed).toBeInstanceOf(OciError);
+  expect((await meta.get([keys.blob(digest)])).entries).toEqual([undefined]);
+});
+
+test("what cannot be removed everywhere keeps nothing else from being removed", async () => {
+  const given = [await stored(), await stored()];
+  await meta.commit({
+    put: given.map(({ locator }) => ({ key: keys.trash(locator), value: "{}" })),
+  });
+  await cluster.node(2).stop();
+  expect(await failureOf(registry.sweepTrash(FOREVER))).toBeInstanceOf(BlobStoreUnavailable);
+  expect(given.map(copiesOf)).toEqual([1, 1]);
+  expect(await trash()).toBe(2);
 });
 
 test("what other metadata may have named stays", async () => {

@@ -226,11 +226,17 @@ export class Layout {
    * name before both are, and one commit of the file system's journal may serve them together.
    */
   async #settle(path: string, directory: string, content?: Promise<void>): Promise<void> {
-    const outcomes = await Promise.allSettled([this.#directories.sync(directory), content]);
+    // At once: whoever makes sure of the file meanwhile looks for it last.
+    const takeBack = (error: unknown): never => {
+      fs.rmSync(path, { force: true });
+      throw error;
+    };
+    const outcomes = await Promise.allSettled([
+      this.#directories.sync(directory).catch(takeBack),
+      content?.catch(takeBack),
+    ]);
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
-    if (failed === undefined) return;
-    fs.rmSync(path, { force: true });
-    throw failed.reason;
+    if (failed !== undefined) throw failed.reason;
   }
 
   #ensure(directory: string): Promise<void> {

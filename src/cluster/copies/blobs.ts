@@ -15,6 +15,7 @@ import {
 import type { Algorithm, Digest } from "../../oci/digest.ts";
 import { randomHex } from "../../base/clock.ts";
 import type { NodeState } from "../node.ts";
+import { PeerUnavailable } from "../peer/port.ts";
 import { Backlog } from "./backlog.ts";
 import { Others, type OthersOptions } from "./others.ts";
 import { Pushes } from "./pushes.ts";
@@ -82,19 +83,34 @@ class ClusterBlobs implements BlobStore {
     }
   }
 
-  /** As many copies are there as a push waits for. */
+  /**
+   * As many copies are there as a push waits for. Of a node that does not say whether its copy is durable, one that is
+   * there counts.
+   */
   async isDurable(locator: Locator, size: number): Promise<boolean> {
     const own = await this.#local.sync(locator).catch(() => undefined);
     const wanted = this.#others.durable() - (own === size ? 1 : 0);
     const { first, further } = this.#others.toWrite(placeKeyOf(locator));
     const live = further.filter(({ isLive }) => isLive);
     const { isEnough } = await spread({ first, further: live, wanted }, (node) =>
-      this.#others.order(node, `${blobPath(locator)}?size=${size}`, {
-        method: "POST",
-        timeoutMs: SYNC_MS,
-      }),
+      this.#requireCopy(node, locator, size),
     );
     return isEnough;
+  }
+
+  /** Throws where the node has no copy, or cannot make it durable. */
+  async #requireCopy(node: NodeState, locator: Locator, size: number): Promise<void> {
+    const path = `${blobPath(locator)}?size=${size}`;
+    const request = { method: "POST", timeoutMs: SYNC_MS } as const;
+    const answer = await this.#others.fetch(node, path, request).catch((error: unknown) => {
+      if (!(error instanceof PeerUnavailable)) throw error;
+      return undefined;
+    });
+    await answer?.body?.cancel();
+    if (answer?.ok) return;
+    // Too slow, out of reach for a moment, or older than this question.
+    const isOpen = answer === undefined || answer.status === 405;
+    if (!isOpen || (await this.#sizeAt(node, locator)) !== size) throw new Absent();
   }
 
   open(locator: Locator, size: number, range?: ByteRange): Promise<BlobBody | undefined> {

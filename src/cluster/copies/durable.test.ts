@@ -35,6 +35,29 @@ describe("a blob of a cluster is durable", () => {
     expect(await isDurable()).toBe(false);
   });
 
+  test("while nodes that do not say so have the file, but not where they cannot make it durable", async () => {
+    let status: number | undefined;
+    const [store, blob] = await push({
+      before: async (_, { method, url }) =>
+        method === "POST" && url.includes("?size=") && status !== undefined
+          ? new Response(null, { status })
+          : undefined,
+    });
+    const isDurable = () => store.isDurable?.(blob.locator, blob.size);
+    lose(0, blob);
+    for (const [answer, durable] of [
+      [undefined, true],
+      [405, true],
+      [500, false],
+    ] as const) {
+      status = answer;
+      expect([answer, await isDurable()]).toEqual([answer, durable]);
+    }
+    status = 405;
+    lose(1, blob);
+    expect(await isDurable()).toBe(false);
+  });
+
   test("not by copies on nodes that are dead, or of another size", async () => {
     const [store, blob] = await push();
     const isDurable = () => store.isDurable?.(blob.locator, blob.size);

@@ -116,7 +116,7 @@ export class Others {
   }
 
   #placement(key: string): Placement<NodeState> {
-    return placementOfKey(key, this.#nodes.all(), this.#copies);
+    return placementOfKey(key, this.#nodes.all(), this.#copies, this.durable());
   }
 
   #isOther({ name, store }: NodeState): boolean {

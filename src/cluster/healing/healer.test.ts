@@ -3,6 +3,8 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { bodyOf, randomBytes } from "../../blobs/conformance-tools.ts";
 import type { StoredBlob } from "../../blobs/port.ts";
+import { keys } from "../../meta/keys.ts";
+import { StoreUnavailable } from "../../meta/port.ts";
 import { drainNode, removeNode } from "../nodes/membership.ts";
 import { placement } from "../placement.ts";
 import { holdsAll, TestCluster, until, type TestNode } from "./healing-fixture.ts";
@@ -273,6 +275,52 @@ test("surplus copies go when all that should hold them do, and the nodes have be
   expect(await heldBy(a)).toBe(left);
   expect(left).toBeGreaterThan(0);
   expect(await heldBy(b)).toBe(20);
+}, 20_000);
+
+test("what a push waits for is made up for though all others drain", async () => {
+  const cluster = open();
+  const [a, b, c] = [await cluster.start("a"), await cluster.start("b"), await cluster.start("c")];
+  const blobs = await pushMany(cluster, [a, b], 5);
+  for (const name of ["b", "c"]) await drainNode(cluster.meta, name);
+  await until(() => isWhole(cluster, a));
+  await b.kill();
+  await until(async () => {
+    const { underReplicated } = await cluster.healing(a);
+    return underReplicated === undefined || underReplicated > 0;
+  });
+  // b holds its place for a while.
+  await until(() => isWhole(cluster, a));
+  expect(await holdsAll(c, blobs)).toBe(true);
+}, 30_000);
+
+test("a copy that was fetched stays where nobody can say whether it is still meant", async () => {
+  const cluster = open();
+  const a = await cluster.start("a");
+  const blob = await cluster.push(randomBytes(500_000), [a]);
+  const digest = a.store.digestOf(blob.locator);
+  if (digest === undefined) throw new Error("no digest");
+  let store: TestNode["store"] | undefined;
+  let asked = 0;
+  const b = await cluster.start("b", {
+    wrap: (own) => (store = own),
+    wrapMeta: (meta) =>
+      new Proxy(meta, {
+        get(target, name) {
+          const value: unknown = Reflect.get(target, name);
+          if (name !== "get") return typeof value === "function" ? value.bind(target) : value;
+          return async (keysAsked: readonly string[]) => {
+            if (keysAsked.includes(keys.blob(digest)) && (await store?.stat(blob.locator))) {
+              asked++;
+              throw new StoreUnavailable("away");
+            }
+            return target.get(keysAsked);
+          };
+        },
+      }),
+  });
+  await until(() => asked > 0);
+  await until(() => b.healer.numbers().missing === 0);
+  expect(await b.store.stat(blob.locator)).toBe(blob.size);
 }, 20_000);
 
 test("nodes that drain keep their copies while too few others are there for all copies", async () => {

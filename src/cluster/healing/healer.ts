@@ -34,6 +34,8 @@ export interface HealerOptions {
   readonly peers: Peers;
   /** Stores that should hold each blob. */
   readonly copies: number;
+  /** Of these, how many a push waits for; default: a majority. */
+  readonly durable?: number | undefined;
   /** A node that has been down for so long is made up for by the others. */
   readonly downAfterMs: number;
   /** Most that is fetched; default 0, no limit. */
@@ -151,9 +153,10 @@ class LocalHealer implements Healer {
   }
 
   want(locator: Locator, size: number): void {
-    const { self, placed } = this.#view;
+    const { self, placed, durable } = this.#view;
     if (self === undefined) return;
-    if (!placement(locator, placed, this.#options.copies).holders.includes(self)) return;
+    const { holders } = placement(locator, placed, this.#options.copies, durable);
+    if (!holders.includes(self)) return;
     // The read has found it at one holder at least.
     this.#backlog.add({ locator, size }, 1);
     this.#repairs.wake();

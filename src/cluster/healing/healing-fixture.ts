@@ -53,6 +53,8 @@ export interface StartOptions extends Partial<
   readonly more?: Partial<NodeRecord>;
   /** What stands between healer and store. */
   readonly wrap?: (store: PlacedStore) => PlacedStore;
+  /** What stands between healer and metadata. */
+  readonly wrapMeta?: (meta: MetaStore) => MetaStore;
 }
 
 export class TestCluster implements AsyncDisposable {
@@ -92,7 +94,7 @@ export class TestCluster implements AsyncDisposable {
     const nodes = await openNodes({ meta, presence, self: name });
     const peers = connectPeers({ certificates, keys: SECRET, self: name });
     const healer = startHealer({
-      meta,
+      meta: options.wrapMeta?.(meta) ?? meta,
       blobs: options.wrap?.(store) ?? store,
       nodes,
       peers,

@@ -131,6 +131,13 @@ describe("the view", () => {
     expect([self?.name, names(placed), names(live), wanted]).toEqual(["a", "a,b,c", "a,b", 2]);
   });
 
+  test("wants as many copies as a push waits for, though nodes drain", () => {
+    const drained = { draining: true } as const;
+    expect(view(node("a"), node("b", drained), node("c", drained)).wanted).toBe(2);
+    expect(view(node("a"), node("b", drained)).wanted).toBe(2);
+    expect(view(node("a", drained)).wanted).toBe(1);
+  });
+
   test("spells what matters, and nothing else", () => {
     const of = (more: Partial<NodeState>) => view(node("a"), node("b", more)).basis;
     const plain = of({});

@@ -109,8 +109,8 @@ export class Repairs {
   async #repair(blob: StoredBlob): Promise<boolean> {
     const { meta, store, copies, log } = this.#options;
     const { locator, size } = blob;
-    const { self, placed } = this.#view();
-    const place = placement(locator, placed, copies);
+    const { self, placed, durable } = this.#view();
+    const place = placement(locator, placed, copies, durable);
     if (self === undefined || !place.holders.includes(self)) return true;
     const found = await store.stat(locator);
     if (found === size) return true;
@@ -139,13 +139,8 @@ export class Repairs {
   /** A deletion that was committed meanwhile may have looked for the copy here before it was there. */
   async #confirm(blob: StoredBlob): Promise<boolean> {
     const { meta, store } = this.#options;
-    let isMeant = false;
-    try {
-      isMeant = await isWanted(meta, store, blob);
-    } finally {
-      // Also when nobody can say: it is fetched once more, rather than kept for ever.
-      if (!isMeant) await store.delete(blob.locator);
-    }
+    // Where nobody can say it stays, since others may count it already: what is unknown is looked for once a day.
+    if (!(await isWanted(meta, store, blob))) await store.delete(blob.locator);
     return true;
   }
 

@@ -55,13 +55,13 @@ export async function examine(
   { store, view, copies, ask }: Omit<SurveyOptions, "meta" | "signal" | "isNew">,
   blobs: readonly CopiedBlob[],
 ): Promise<Finding[]> {
-  const { self, placed, live, wanted } = view;
+  const { self, placed, live, durable, wanted } = view;
   if (self === undefined) return [];
   // While too few are left for all copies, those on nodes that drain are worth having.
   const least = Math.max(wanted, Math.min(copies, placed.length));
   const sizes = await Promise.all(blobs.map(({ locator }) => store.stat(locator)));
   const looks = blobs.map((blob, i) => {
-    const place = placement(blob.locator, placed, copies);
+    const place = placement(blob.locator, placed, copies, durable);
     const shouldHold = place.holders.includes(self);
     return {
       blob,
