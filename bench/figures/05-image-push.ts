@@ -80,13 +80,15 @@ export const imagePush: Figure = {
   title: "small image pushes",
   run: async (bench) => {
     const lines = await imagePushes(bench);
-    const targets = lines.filter((_, at) => at % 2 === 1).flatMap((eight) => {
-      const tail = ratio(eight, ({ p99 }) => p99);
-      return [
-        ...target(5, `${eight.name}: rate`, ratio(eight), { atLeast: 4 }),
-        ...target(5, `${eight.name}: p99`, tail, { atMost: 0.5 }),
-      ];
-    });
+    const targets = lines
+      .filter((_, at) => at % 2 === 1)
+      .flatMap((eight) => {
+        const tail = ratio(eight, ({ p99 }) => p99);
+        return [
+          ...target(5, `${eight.name}: rate`, ratio(eight), { atLeast: 4 }),
+          ...target(5, `${eight.name}: p99`, tail, { atMost: 0.5 }),
+        ];
+      });
     return { lines, targets };
   },
 };
